@@ -1,0 +1,97 @@
+//! Every limit of the node, with its unit and its reason. Nothing grows without a line here.
+//! What an operator may change is only the default here; the config names the same thing.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+// --- what a client may send ---
+
+/// Bytes of one request head (line and fields): what nginx allows with four buffers of 8 KiB. More is 431.
+pub const REQUEST_HEAD_BYTES_MAX: usize = 32 * KIB;
+/// Fields in one request head. More is 431.
+pub const REQUEST_FIELDS_MAX: usize = 100;
+/// Bytes of a request target. More is 414.
+pub const REQUEST_TARGET_BYTES_MAX: usize = 8 * KIB;
+/// Bytes of a request body by default. More is 413.
+pub const REQUEST_BODY_BYTES_MAX: u64 = 1024 * MIB as u64;
+/// Time a client has for a complete request head.
+pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time a kept-alive connection may stay idle.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest silence inside a request body or while a client takes nothing of its answer.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections of all listeners together by default.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// Time between SIGTERM and the end, whatever is still in flight.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time a client has for its TLS handshake.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+// --- HTTP/2 ---
+
+/// Streams a client may have open on one connection.
+pub const H2_STREAMS_MAX: u32 = 100;
+/// Send buffer of one stream, bytes; hyper's default of 400 KiB times 100 streams would be 40 MB a connection.
+pub const H2_SEND_BUFFER_BYTES: usize = 64 * KIB;
+/// Receive window of one stream, bytes.
+pub const H2_STREAM_WINDOW_BYTES: u32 = 64 * KIB as u32;
+/// Receive window of one connection, bytes.
+pub const H2_CONNECTION_WINDOW_BYTES: u32 = 256 * KIB as u32;
+/// Streams reset by the peer that may wait to be accepted (CVE-2023-44487).
+pub const H2_PENDING_RESETS_MAX: usize = 20;
+/// Streams reset by us for the peer's errors before the connection goes (CVE-2025-8671).
+pub const H2_LOCAL_RESETS_MAX: usize = 100;
+
+// --- origins ---
+
+/// Bytes of an origin's answer head.
+pub const ORIGIN_HEAD_BYTES_MAX: usize = 64 * KIB;
+/// Fields of an origin's answer.
+pub const ORIGIN_FIELDS_MAX: usize = 200;
+/// Interim (1xx) answers before the final one.
+pub const ORIGIN_INTERIM_MAX: usize = 16;
+/// Time to connect to one endpoint, TLS included.
+pub const ORIGIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time from the request's last byte to the first byte of the answer.
+pub const ORIGIN_FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest silence inside an answer's body.
+pub const ORIGIN_BETWEEN_BYTES_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time an unused origin connection is kept.
+pub const ORIGIN_IDLE_TIMEOUT: Duration = Duration::from_secs(55);
+/// Unused connections kept for one endpoint by one worker.
+pub const ORIGIN_IDLE_MAX: usize = 64;
+/// Connections of one worker to one endpoint by default.
+pub const ORIGIN_CONNECTIONS_MAX: usize = 512;
+/// Failures in a row that eject an endpoint.
+pub const ORIGIN_EJECT_AFTER: u32 = 3;
+/// Time an ejected endpoint rests before it is tried again.
+pub const ORIGIN_EJECT_TIME: Duration = Duration::from_secs(10);
+
+// --- caching ---
+
+/// Longest time a request waits in another's flight before it goes to the origin by itself.
+pub const SEAT_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Requests that may wait in one flight.
+pub const SEATS_MAX: usize = 50_000;
+/// Time a key found unshareable is passed without queueing (hit-for-miss).
+pub const HIT_FOR_MISS_TIME: Duration = Duration::from_secs(120);
+/// Keys remembered as unshareable, at the most.
+pub const HIT_FOR_MISS_KEYS_MAX: usize = 100_000;
+/// Variants of one URL; the oldest leaves.
+pub const VARIANTS_MAX: usize = 64;
+/// Ranges answered in one multipart answer; more and the whole body is sent (RFC 9110 14.2).
+pub const RANGES_MAX: usize = 16;
+/// Bytes below which compressing costs more than it saves.
+pub const COMPRESS_BYTES_MIN: u64 = 256;
+/// Bytes above which an encoded form is streamed and not kept.
+pub const COMPRESS_KEEP_BYTES_MAX: u64 = 16 * MIB as u64;
+
+// --- logs ---
+
+/// Access log lines waiting for their writer; more are dropped and counted.
+pub const ACCESS_LOG_QUEUE_MAX: usize = 65_536;
+
+const _: () = assert!(REQUEST_TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
+const _: () = assert!(REQUEST_HEAD_BYTES_MAX >= 8 * KIB, "hyper's smallest read buffer");

@@ -1,0 +1,2 @@
+//! The edge server: flags, signals, exit codes.
+fn main() {}

@@ -1,0 +1,134 @@
+//! How an exchange was served and why not otherwise: closed enums, one spelling for header, log and metric.
+
+/// How the answer came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Served {
+    /// From the cache, fresh.
+    Hit,
+    /// From the cache, stale, as RFC 5861 or the site allows.
+    Stale,
+    /// From the cache after the origin said 304.
+    Revalidated,
+    /// From the origin (or from a flight to it), through the cache.
+    Miss,
+    /// From the origin, past the cache.
+    Pass,
+    /// By the node itself: a refusal or a redirect before the cache.
+    Refused,
+    /// By the node itself, because something failed.
+    Failed,
+}
+
+impl Served {
+    /// Every way, for the label sets of metrics.
+    pub const ALL: [Self; 7] =
+        [Self::Hit, Self::Stale, Self::Revalidated, Self::Miss, Self::Pass, Self::Refused, Self::Failed];
+
+    /// The spelling for log and metric.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Revalidated => "revalidated",
+            Self::Miss => "miss",
+            Self::Pass => "pass",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Why a request went to the origin: the `fwd` values of RFC 9211 2.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Forward {
+    /// The cache was not to handle this request (configuration, hit-for-miss).
+    Bypass,
+    /// The method cannot be answered from the cache.
+    Method,
+    /// Nothing stored for the URL.
+    UriMiss,
+    /// Something stored for the URL, but no variant fits.
+    VaryMiss,
+    /// Something fits but the request's own directives forbid it.
+    Request,
+    /// Something fits but it is stale.
+    Stale,
+}
+
+impl Forward {
+    /// The spelling of RFC 9211.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bypass => "bypass",
+            Self::Method => "method",
+            Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Request => "request",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// Why an answer was not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NotStored {
+    /// The request's method is not one whose answers are stored.
+    Method,
+    /// The answer's status is not final, not understood, or partial.
+    Status,
+    /// `no-store` in the request.
+    RequestNoStore,
+    /// `no-store` in the answer.
+    NoStore,
+    /// `private` in the answer (RFC 9111 5.2.2.7).
+    Private,
+    /// The request carried `Authorization` and nothing allows sharing (RFC 9111 3.5).
+    Authorization,
+    /// `Set-Cookie` in the answer.
+    SetCookie,
+    /// The request carried a cookie and the answer has no explicit freshness.
+    Cookie,
+    /// `Vary: *`.
+    VaryStar,
+    /// Neither explicit freshness nor a heuristic nor a validator.
+    NoFreshness,
+    /// Older than its lifetime on arrival and nothing to revalidate with.
+    Expired,
+    /// Larger than one object may be.
+    TooLarge,
+    /// A purge came while it was fetched.
+    Purged,
+    /// The body was cut.
+    Cut,
+    /// The store had no room or its disk was in trouble.
+    StoreBusy,
+    /// The site's configuration says so.
+    Configured,
+}
+
+impl NotStored {
+    /// The spelling for header, log and metric.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Method => "method",
+            Self::Status => "status",
+            Self::RequestNoStore => "request-no-store",
+            Self::NoStore => "no-store",
+            Self::Private => "private",
+            Self::Authorization => "authorization",
+            Self::SetCookie => "set-cookie",
+            Self::Cookie => "cookie",
+            Self::VaryStar => "vary-star",
+            Self::NoFreshness => "no-freshness",
+            Self::Expired => "expired",
+            Self::TooLarge => "too-large",
+            Self::Purged => "purged",
+            Self::Cut => "cut",
+            Self::StoreBusy => "store-busy",
+            Self::Configured => "configured",
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! Invalidates keys across all nodes of a fleet.
+fn main() {}
