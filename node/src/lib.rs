@@ -10,6 +10,7 @@
 
 pub mod access_log;
 pub mod clock;
+pub mod coalesce;
 pub mod error;
 pub mod http;
 pub mod limits;

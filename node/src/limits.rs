@@ -78,7 +78,7 @@ pub const SEATS_MAX: usize = 50_000;
 /// Time a key found unshareable is passed without queueing (hit-for-miss).
 pub const HIT_FOR_MISS_TIME: Duration = Duration::from_secs(120);
 /// Keys remembered as unshareable, at the most.
-pub const HIT_FOR_MISS_KEYS_MAX: usize = 100_000;
+pub const HIT_FOR_MISS_KEYS_MAX: u64 = 100_000;
 /// Variants of one URL; the oldest leaves.
 pub const VARIANTS_MAX: usize = 64;
 /// Ranges answered in one multipart answer; more and the whole body is sent (RFC 9110 14.2).
