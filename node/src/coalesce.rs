@@ -126,6 +126,11 @@ impl<T: Clone> Flight<T> {
         }
     }
 
+    /// Whether the outcome is known: whoever boards from now on comes after the answer.
+    pub fn has_landed(&self) -> bool {
+        self.outcome.get().is_some()
+    }
+
     /// Waits for the outcome; `None` when the flight ended without one.
     ///
     /// # Errors

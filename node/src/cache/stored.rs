@@ -23,6 +23,8 @@ use crate::transform::compress::Coding;
 const FORMAT: u8 = 1;
 const KIND_ANSWER: u8 = 0;
 const KIND_VARIANTS: u8 = 1;
+/// Their places are their numbers on disk.
+const CODINGS: [Coding; 4] = [Coding::Identity, Coding::Gzip, Coding::Brotli, Coding::Zstd];
 
 /// What lies under a key: an answer, or where the variants of the URL are.
 #[derive(Debug, Clone)]
@@ -103,7 +105,7 @@ impl Answer {
         let f = &self.freshness;
         out.extend_from_slice(&self.status.as_u16().to_le_bytes());
         out.extend_from_slice(&self.version.to_le_bytes());
-        out.push(self.coding as u8);
+        out.push(CODINGS.iter().position(|coding| *coding == self.coding).unwrap_or(0) as u8);
         let flags = [f.heuristic, f.no_cache, f.must_revalidate, f.immutable];
         out.push(flags.iter().enumerate().fold(0, |bits, (i, on)| bits | (u8::from(*on) << i)));
         out.extend_from_slice(&f.response_time.0.to_le_bytes());
@@ -121,7 +123,7 @@ impl Answer {
     fn decode(from: &mut Cursor<'_>) -> Option<Self> {
         let status = StatusCode::from_u16(from.u16()?).ok()?;
         let version = from.u64()?;
-        let coding = Coding::from_u8(from.u8()?)?;
+        let coding = *CODINGS.get(usize::from(from.u8()?))?;
         let flags = from.u8()?;
         let response_time = Timestamp(from.u64()?);
         let mut time = || from.u64().map(Duration::from_millis);
