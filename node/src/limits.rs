@@ -87,11 +87,24 @@ pub const RANGES_MAX: usize = 16;
 pub const COMPRESS_BYTES_MIN: u64 = 256;
 /// Bytes above which an encoded form is streamed and not kept.
 pub const COMPRESS_KEEP_BYTES_MAX: u64 = 16 * MIB as u64;
+/// Bytes of input encoded at a stretch: well below a millisecond, then the worker's other connections have their turn.
+pub const COMPRESS_PIECE_BYTES: usize = 64 * KIB;
+/// Window of brotli and zstd, as a power of two: 1 MiB, so that one stream costs a few MiB and no client refuses it
+/// (RFC 9659 allows 8 MiB).
+pub const COMPRESS_WINDOW_BITS_MAX: u32 = 20;
 
 // --- logs ---
 
 /// Access log lines waiting for their writer; more are dropped and counted.
 pub const ACCESS_LOG_QUEUE_MAX: usize = 65_536;
+/// Bytes of access log lines waiting for their writer, whatever their number.
+pub const ACCESS_LOG_QUEUE_BYTES_MAX: usize = 16 * MIB;
+/// Bytes of one field in an access log line; more is cut off.
+pub const ACCESS_LOG_FIELD_BYTES_MAX: usize = 4 * KIB;
+/// Lines of the node's own log waiting for their writer; more are dropped and counted.
+pub const NODE_LOG_QUEUE_MAX: usize = 8_192;
+/// Bytes of the node's own log waiting for their writer.
+pub const NODE_LOG_QUEUE_BYTES_MAX: usize = 4 * MIB;
 
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
 const _: () = assert!(REQUEST_HEAD_BYTES_MAX >= 8 * KIB, "hyper's smallest read buffer");
