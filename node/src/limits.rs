@@ -64,6 +64,16 @@ pub const ORIGIN_IDLE_TIMEOUT: Duration = Duration::from_secs(55);
 pub const ORIGIN_IDLE_MAX: usize = 64;
 /// Connections of one worker to one endpoint by default.
 pub const ORIGIN_CONNECTIONS_MAX: usize = 512;
+/// Bytes of an origin's answer read ahead of whoever takes them, for one connection.
+pub const ORIGIN_BUFFER_BYTES_MAX: usize = 128 * KIB;
+/// Addresses tried for one name of an origin.
+pub const ORIGIN_ADDRESSES_MAX: usize = 16;
+/// Time the addresses of a name are used before they are asked for again; they stay while nobody answers.
+pub const ORIGIN_ADDRESSES_TIME: Duration = Duration::from_secs(10);
+/// Shortest pause between two looks for origin connections that were unused too long.
+pub const ORIGIN_REAP_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// Addresses of a client's `X-Forwarded-For` that are passed on; in a longer list nothing can be trusted.
+pub const FORWARDED_FOR_MAX: usize = 32;
 /// Failures in a row that eject an endpoint.
 pub const ORIGIN_EJECT_AFTER: u32 = 3;
 /// Time an ejected endpoint rests before it is tried again.
@@ -108,3 +118,4 @@ pub const NODE_LOG_QUEUE_BYTES_MAX: usize = 4 * MIB;
 
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
 const _: () = assert!(REQUEST_HEAD_BYTES_MAX >= 8 * KIB, "hyper's smallest read buffer");
+const _: () = assert!(ORIGIN_HEAD_BYTES_MAX < ORIGIN_BUFFER_BYTES_MAX, "a head must fit its buffer");
