@@ -9,7 +9,9 @@
 //! ```
 
 pub mod access_log;
+pub mod cache;
 pub mod clock;
+pub mod config;
 pub mod error;
 pub mod http;
 pub mod limits;

@@ -1,0 +1,3 @@
+//! HTTP meaning over the store.
+
+pub mod key;
