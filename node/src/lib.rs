@@ -1,16 +1,17 @@
 //! Larder's edge node: a reverse proxy with a tiered HTTP cache.
 //!
-//! A file imports only from below its own floor; siblings never meet:
+//! `ARCHITECTURE.md` is the map. A file imports only from below its own floor; siblings never meet:
 //!
 //! ```text
-//! main > node, demo > config > admin listener > proxy purge > route >
-//! filter cache coalesce origin transform rescue access_log > policy > context > error status >
-//! http clock limits tasks telemetry
+//! main cli > demo > node > config > admin listener > proxy purge > boarding > admit deliver depart fetch pass >
+//! worker > outcome > route filter cache coalesce origin transform rescue access_log > policy > context >
+//! error status > http clock limits tasks telemetry
 //! ```
 
 pub mod access_log;
 pub mod clock;
 pub mod coalesce;
+pub mod config;
 pub mod error;
 pub mod http;
 pub mod limits;
@@ -21,3 +22,8 @@ pub mod route;
 pub mod status;
 pub mod tasks;
 pub mod transform;
+
+/// HTTP meaning over the store.
+pub mod cache {
+    pub mod key;
+}

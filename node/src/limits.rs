@@ -103,6 +103,23 @@ pub const COMPRESS_PIECE_BYTES: usize = 64 * KIB;
 /// (RFC 9659 allows 8 MiB).
 pub const COMPRESS_WINDOW_BITS_MAX: u32 = 20;
 
+// --- configuration ---
+
+/// Bytes of the configuration, and of each file it refers to: far above any real one, far below harm.
+pub const CONFIG_BYTES_MAX: u64 = 4 * MIB as u64;
+/// Bytes of a node's name: it goes into three fields of every exchange.
+pub const NODE_NAME_BYTES_MAX: usize = 64;
+/// Bytes of objects in memory by default.
+pub const CACHE_MEMORY_BYTES: u64 = 256 * MIB as u64;
+/// Bytes of objects on disk by default.
+pub const CACHE_DISK_BYTES: u64 = 10 * 1024 * MIB as u64;
+/// Bytes of a tier below which it cannot hold what is in flight.
+pub const CACHE_TIER_BYTES_MIN: u64 = 64 * KIB as u64;
+/// Bytes of the largest object kept in memory by default: one large file must not displace a thousand pages.
+pub const MEMORY_OBJECT_BYTES_MAX: u64 = 8 * MIB as u64;
+/// Threads that read and write the disk by default.
+pub const IO_THREADS: usize = 4;
+
 // --- logs ---
 
 /// Access log lines waiting for their writer; more are dropped and counted.
