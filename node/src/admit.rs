@@ -52,9 +52,14 @@ pub fn admit(worker: &Worker, exchange: &mut Exchange, body: &Body) -> Result<Ar
     if exchange.client.sni.as_deref().is_some_and(|sni| !sni.eq_ignore_ascii_case(&exchange.host)) {
         return Err(Refusal::Misdirected);
     }
-    let site = worker.core.sites.load().find(&exchange.host).map(Arc::clone).ok_or(Refusal::Misdirected)?;
+    let site = worker.sites.load().find(&exchange.host).map(Arc::clone).ok_or(Refusal::Misdirected)?;
     if forward::looped(&request.headers, &worker.core.name) {
         return Err(Refusal::Loop);
+    }
+    if let Some(options) = request.headers.get(header::CONNECTION)
+        && !matches!(options.as_bytes(), b"keep-alive" | b"Keep-Alive" | b"close")
+    {
+        forward::clean_request(&mut exchange.request.headers);
     }
     key::target(target, &mut exchange.target).map_err(|_| Refusal::BadRequest)?;
     key::url(exchange.client.scheme(), &exchange.host, port, &exchange.target, &mut exchange.url);
@@ -75,16 +80,8 @@ fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<(&'a str, Optio
             first.to_str().ok()?
         }
     };
-    let (host, port) = match text.rfind(':') {
-        Some(colon) if !text.ends_with(']') => {
-            let port = &text[colon + 1..];
-            (&text[..colon], if port.is_empty() { None } else { Some(port.parse().ok()?) })
-        }
-        _ => (text, None),
-    };
-    let host = host.strip_suffix('.').unwrap_or(host);
-    let fits = |c: u8| c.is_ascii_alphanumeric() || b"-._~:[]!$&'()*+,;=%".contains(&c);
-    (!host.is_empty() && host.bytes().all(fits)).then_some((host, port))
+    let (host, port) = key::authority(text).ok()?;
+    Some((host.strip_suffix('.').unwrap_or(host), port))
 }
 
 #[cfg(test)]
@@ -93,24 +90,21 @@ mod tests {
 
     #[test]
     fn the_authority_is_the_targets_or_hosts() {
-        let rows: [(&str, Option<&str>, Option<(&str, Option<u16>)>); 9] = [
-            ("/", Some("a.example"), Some(("a.example", None))),
-            ("/", Some("a.example:8080"), Some(("a.example", Some(8080)))),
-            ("/", Some("a.example:"), Some(("a.example", None))),
-            ("/", Some("a.example."), Some(("a.example", None))),
-            ("/", Some("[::1]:80"), Some(("[::1]", Some(80)))),
-            ("/", Some("a.example:99999"), None),
-            ("/", Some("a/b"), None),
-            ("/", None, None),
-            ("http://b.example:1/x", Some("a.example"), Some(("b.example", Some(1)))),
+        let rows: [(&str, &[&str], Option<(&str, Option<u16>)>); 6] = [
+            ("/", &["a.example"], Some(("a.example", None))),
+            ("/", &["a.example.:8080"], Some(("a.example", Some(8080)))),
+            ("/", &["a.example."], Some(("a.example", None))),
+            ("/", &["a.example", "a.example"], None),
+            ("/", &[], None),
+            ("http://b.example:1/x", &["a.example"], Some(("b.example", Some(1)))),
         ];
-        for (uri, host, wanted) in rows {
+        for (uri, hosts, wanted) in rows {
             let mut headers = HeaderMap::new();
-            if let Some(host) = host {
-                headers.insert(header::HOST, host.parse().expect("a field value"));
+            for host in hosts {
+                headers.append(header::HOST, host.parse().expect("a field value"));
             }
             let uri: Uri = uri.parse().expect("a target");
-            assert_eq!(authority(&uri, &headers), wanted, "{uri} {host:?}");
+            assert_eq!(authority(&uri, &headers), wanted, "{uri} {hosts:?}");
         }
     }
 }

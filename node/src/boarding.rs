@@ -11,7 +11,7 @@ use crate::context::Exchange;
 use crate::fetch::{Flightplan, fly};
 use crate::outcome::Outcome;
 use crate::tasks;
-use crate::worker::{Site, Worker};
+use crate::worker::{Asker, Site, Worker};
 
 /// A place in a flight.
 pub struct Seat {
@@ -26,7 +26,7 @@ pub struct Seat {
 /// Takes a seat, starting the flight where there is none. `None`: the key is known as unshareable and the request asks
 /// for a part or under a condition, so that it had better go to the origin as it is.
 pub fn board(
-    worker: &Worker,
+    worker: &Arc<Worker>,
     site: &Arc<Site>,
     exchange: &Exchange,
     variant: &str,
@@ -51,7 +51,7 @@ pub fn board(
 }
 
 /// Looks for something newer behind the client's back, once however many are served stale (RFC 5861 3).
-pub fn refresh(worker: &Worker, site: &Arc<Site>, exchange: &Exchange, variant: &str, stale: &Hit<Stored>) {
+pub fn refresh(worker: &Arc<Worker>, site: &Arc<Site>, exchange: &Exchange, variant: &str, stale: &Hit<Stored>) {
     if exchange.request.headers.contains_key(header::AUTHORIZATION) {
         return;
     }
@@ -63,7 +63,7 @@ pub fn refresh(worker: &Worker, site: &Arc<Site>, exchange: &Exchange, variant: 
 
 /// The flight is a task of its own: a client that leaves cancels nobody.
 fn take_off(
-    worker: &Worker,
+    worker: &Arc<Worker>,
     site: &Arc<Site>,
     exchange: &Exchange,
     key: u128,
@@ -76,12 +76,12 @@ fn take_off(
         key,
         target: exchange.target.clone(),
         request: exchange.request.headers.clone(),
-        facts: worker.told(site, exchange),
+        asker: Asker::of(exchange),
         stale: stale.map(|hit| Arc::clone(&hit.entry)),
         expired: stale.is_some_and(|hit| hit.expired),
         born: exchange.position,
     };
-    tasks::spawn("flight", fly(worker.clone(), plan, pilot));
+    tasks::spawn("flight", fly(Arc::clone(worker), plan, pilot));
 }
 
 fn asks_for_part(exchange: &Exchange) -> bool {

@@ -20,7 +20,7 @@ use crate::policy::vary::{self, Vary};
 use crate::policy::{freshness, serving, storing, tags, validation};
 use crate::status::NotStored;
 use crate::transform::compress::Coding;
-use crate::worker::{Site, Worker};
+use crate::worker::{Asker, Site, Worker};
 
 /// Everything a flight needs to know, so that it outlives the request that started it.
 pub struct Flightplan {
@@ -35,7 +35,7 @@ pub struct Flightplan {
     /// The fields of the request that started it.
     pub request: HeaderMap,
     /// Who started it.
-    pub facts: forward::Facts,
+    pub asker: Asker,
     /// The stale answer to revalidate.
     pub stale: Option<Arc<Entry>>,
     /// Whether that one was purged softly.
@@ -45,7 +45,7 @@ pub struct Flightplan {
 }
 
 /// Flies: lands `pilot` with an outcome and stays until the body is in.
-pub async fn fly(worker: Worker, mut plan: Flightplan, pilot: Pilot<Outcome>) {
+pub async fn fly(worker: Arc<Worker>, mut plan: Flightplan, pilot: Pilot<Outcome>) {
     let mut validate = true;
     loop {
         let asked = worker.core.clock.now();
@@ -73,7 +73,9 @@ pub async fn fly(worker: Worker, mut plan: Flightplan, pilot: Pilot<Outcome>) {
 }
 
 async fn ask(worker: &Worker, plan: &Flightplan, validate: bool) -> Result<origin::Answer, Error> {
-    let mut head = forward::request_head(&Method::GET, &plan.target, &plan.request, &plan.facts);
+    let facts = worker.told(&plan.site, &plan.asker);
+    let mut head = forward::request_head(Method::GET, &plan.target, &plan.request, &facts)
+        .map_err(|error| Error::client(Kind::RequestBody, error))?;
     for name in CLIENTS_OWN {
         head.headers.remove(name);
     }
@@ -83,9 +85,7 @@ async fn ask(worker: &Worker, plan: &Flightplan, validate: bool) -> Result<origi
     if let (true, Some(Stored::Answer(stored))) = (validate, plan.stale.as_ref().map(|entry| entry.head())) {
         validation::add_validators(&mut head.headers, &stored.headers);
     }
-    let mut answer = worker.pool(&plan.site).send(head, Body::Empty).await?;
-    forward::clean_response(&mut answer.head.headers);
-    Ok(answer)
+    plan.site.pool.send(head, Body::Empty).await
 }
 
 /// A flight fetches the whole for everyone: what one client asked for itself stays behind.

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use larder_store::{KeyRef, Peek, Purge, Selector};
 
@@ -15,21 +14,18 @@ use crate::error::{Error, Kind};
 use crate::http::{Body, Cut};
 use crate::origin::{self, forward};
 use crate::policy::invalidation;
-use crate::worker::{Site, Worker};
+use crate::worker::{Asker, Site, Worker};
 
 /// Sends the exchange's own request to the origin.
 ///
 /// # Errors
 /// What went wrong before an answer came.
 pub async fn pass(worker: &Worker, site: &Site, exchange: &Exchange, body: Body) -> Result<origin::Answer, Error> {
-    let facts = worker.told(site, exchange);
+    let asker = Asker::of(exchange);
+    let facts = worker.told(site, &asker);
     let request = &exchange.request;
-    let mut head = forward::request_head(&request.method, &exchange.target, &request.headers, &facts);
-    if let Some(length) = body.size_hint().exact()
-        && (length > 0 || request.headers.contains_key(header::CONTENT_LENGTH))
-    {
-        head.headers.insert(header::CONTENT_LENGTH, length.into());
-    }
+    let head = forward::request_head(request.method.clone(), &exchange.target, &request.headers, &facts)
+        .map_err(|error| Error::client(Kind::RequestBody, error))?;
     let over = Arc::new(AtomicBool::new(false));
     let body = match body {
         Body::Stream(inner) => {
@@ -37,10 +33,9 @@ pub async fn pass(worker: &Worker, site: &Site, exchange: &Exchange, body: Body)
         }
         whole => whole,
     };
-    let mut answer = worker.pool(site).send(head, body).await.map_err(|error| {
+    let answer = site.pool.send(head, body).await.map_err(|error| {
         if over.load(Ordering::Relaxed) { Error::client(Kind::RequestTooLarge, error) } else { error }
     })?;
-    forward::clean_response(&mut answer.head.headers);
     invalidate(worker, exchange, &answer).await;
     Ok(answer)
 }

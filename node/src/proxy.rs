@@ -29,13 +29,13 @@ use crate::{admit, boarding, deliver, depart, origin, pass};
 
 /// One request on its way through a site.
 struct Journey<'a> {
-    worker: &'a Worker,
+    worker: &'a Arc<Worker>,
     site: &'a Arc<Site>,
     exchange: &'a mut Exchange,
 }
 
 /// Answers one request.
-pub async fn serve(worker: Worker, request: http::Request<Body>, client: Client) -> Response {
+pub async fn serve(worker: Arc<Worker>, request: http::Request<Body>, client: Client) -> Response {
     let (head, body) = request.into_parts();
     let mut exchange = admit::note(&worker, head, client);
     match admit::admit(&worker, &mut exchange, &body) {

@@ -1,5 +1,6 @@
 //! What one core works with: the parts shared by all, and the connections that are its own.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -14,6 +15,7 @@ use crate::origin::{Pool, forward};
 use crate::outcome::Outcome;
 use crate::route::{SiteConfig, Sites};
 use crate::telemetry::metric::{Metrics, SiteMetrics};
+use crate::transform::headers::Signature;
 
 /// What all workers share.
 pub struct Core {
@@ -25,51 +27,62 @@ pub struct Core {
     pub cache: Cache,
     /// Fetches on their way.
     pub flights: Arc<Flights<Outcome>>,
-    /// The sites in force; a reload swaps them whole.
-    pub sites: ArcSwap<Sites<Arc<Site>>>,
     /// Numbers for the operator.
     pub metrics: Arc<Metrics>,
     /// One line per exchange.
     pub log: Log,
 }
 
-/// One site at work.
+/// One site at work on one core. Nothing in it is counted by other cores on the way of a hit.
 pub struct Site {
     /// What it says.
-    pub config: SiteConfig,
-    /// Its connections, a pool for each worker: a connection never leaves its core.
-    pub pools: Arc<[Pool]>,
+    pub config: Arc<SiteConfig>,
+    /// Its connections: they never leave their core.
+    pub pool: Arc<Pool>,
     /// Its numbers.
     pub metrics: SiteMetrics,
 }
 
 /// One core's view.
-#[derive(Clone)]
 pub struct Worker {
-    /// Which core, from 0.
-    pub index: usize,
     /// What it shares with the others.
     pub core: Arc<Core>,
+    /// The sites in force; a reload swaps them whole.
+    pub sites: ArcSwap<Sites<Arc<Site>>>,
+    /// The node's name as it stands in answers.
+    pub signature: Signature,
 }
 
 impl Worker {
-    /// The connections to `site` that are this core's own.
+    /// What the origin of `site` is told about who asks.
     #[must_use]
-    pub fn pool<'a>(&self, site: &'a Site) -> &'a Pool {
-        &site.pools[self.index % site.pools.len()]
-    }
-
-    /// What the origin of `site` is told about an exchange.
-    #[must_use]
-    pub fn told(&self, site: &Site, exchange: &Exchange) -> forward::Facts {
-        let asked = exchange.request.uri.authority().map(|authority| authority.as_str().to_owned());
-        let named = || exchange.request.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(String::from);
+    pub fn told<'a>(&'a self, site: &'a Site, asker: &'a Asker) -> forward::Facts<'a> {
         forward::Facts {
-            node_name: self.core.name.clone(),
-            client_ip: exchange.client.address.ip(),
-            tls: exchange.client.tls,
-            host: asked.or_else(named).unwrap_or_else(|| exchange.host.clone()),
-            host_override: site.config.origin.host.clone(),
+            node_name: &self.core.name,
+            client_ip: asker.ip,
+            tls: asker.tls,
+            host: &asker.host,
+            host_override: site.config.origin.host.as_deref(),
         }
+    }
+}
+
+/// Who asks, as far as an origin hears of it. Owned, so that a flight outlives the request that started it.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    ip: IpAddr,
+    tls: bool,
+    host: String,
+}
+
+impl Asker {
+    /// The one who sent this exchange.
+    #[must_use]
+    pub fn of(exchange: &Exchange) -> Self {
+        let request = &exchange.request;
+        let asked = request.uri.authority().map(|authority| authority.as_str());
+        let named = || request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = asked.or_else(named).unwrap_or(&exchange.host).to_owned();
+        Self { ip: exchange.client.address.ip(), tls: exchange.client.tls, host }
     }
 }
