@@ -113,7 +113,10 @@ impl Walk<'_> {
             let here = join(path, name);
             let keep = match schema.get("properties").and_then(|known| known.get(name.as_ref())) {
                 Some(schema) => self.value(&mut value, resolve(self.root, schema), &here),
-                None => self.unknown(name, schema, path, &here),
+                None => {
+                    let fix = self.meant(name, schema, path);
+                    self.wrong(&here, "unknown key", fix)
+                }
             };
             if keep {
                 table.insert(key, value);
@@ -121,11 +124,28 @@ impl Walk<'_> {
         }
     }
 
-    fn unknown(&mut self, key: &str, schema: &Value, table: &str, path: &str) -> bool {
-        let near = nearest(key, properties(schema).map(|(name, _)| name.as_str()));
-        self.pruned.silent.extend(near.map(|near| join(table, near)));
-        let fix = near.map_or_else(|| self.home(key, schema), |near| format!("did you mean `{near}`?"));
-        self.wrong(path, "unknown key", fix)
+    /// What was meant by the unknown `key` of the table at `path`; it is not missed as well.
+    fn meant(&mut self, key: &str, schema: &Value, path: &str) -> String {
+        if let Some(near) = nearest(key, properties(schema).map(|(name, _)| name.as_str())) {
+            self.silence_missing(join(path, near));
+            return format!("did you mean `{near}`?");
+        }
+        for (below, _) in homes(self.root, schema, key) {
+            self.silence_missing(format!("{path}.{below}.{key}"));
+        }
+        let homes = homes(self.root, self.root, key);
+        if homes.is_empty() {
+            let known = properties(schema).map(|(name, _)| name.as_str()).collect::<Vec<_>>();
+            return format!("known here: {}", known.join(", "));
+        }
+        let headers = homes.into_iter().map(|(_, header)| header).collect::<Vec<_>>();
+        format!("`{key}` belongs to {}", headers.join(" or "))
+    }
+
+    fn silence_missing(&mut self, path: String) {
+        if !self.places.spots.contains_key(&path) {
+            self.pruned.silent.push(path);
+        }
     }
 
     /// Whether the value may stay.
@@ -183,38 +203,34 @@ impl Walk<'_> {
             nearest(text, choices).map_or(format!("one of {all}"), |near| format!("{near:?}; one of {all}"));
         self.wrong(path, format!("{text:?} is not a known value"), fix)
     }
+}
 
-    /// Where the unknown `key` is known, or else what is known here.
-    fn home(&self, key: &str, schema: &Value) -> String {
-        let known = || properties(schema).map(|(name, _)| name.as_str());
-        let mut homes = Vec::new();
-        sections(self.root, self.root, String::new(), &mut |section, table| {
-            if properties(table).any(|(name, _)| name == key) {
-                homes.push(section.to_owned());
-            }
-        });
-        match homes.is_empty() {
-            true => format!("known here: {}", known().collect::<Vec<_>>().join(", ")),
-            false => format!("`{key}` belongs to {}", homes.join(" or ")),
+/// Path and header of every section below `schema` that knows `key`.
+fn homes(root: &Value, schema: &Value, key: &str) -> Vec<(String, String)> {
+    let mut homes = Vec::new();
+    sections(root, schema, "", &mut |path, header, table| {
+        if properties(table).any(|(name, _)| name == key) {
+            homes.push((path.to_owned(), header.to_owned()));
         }
-    }
+    });
+    homes
 }
 
 fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
     schema.get("properties").and_then(Value::as_object).into_iter().flatten()
 }
 
-/// Calls `seen` with the header of every section and its schema: `[site.origin]`, `[[listener]]`.
-fn sections(root: &Value, schema: &Value, path: String, seen: &mut dyn FnMut(&str, &Value)) {
+/// Calls `seen` with path, header and schema of every section: `site.origin`, `[site.origin]`.
+fn sections(root: &Value, schema: &Value, path: &str, seen: &mut dyn FnMut(&str, &str, &Value)) {
     for (key, property) in properties(schema) {
-        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let path = join(path, key);
         let inner = resolve(root, property);
         let item = inner.get("items").map(|items| resolve(root, items));
         let header = if item.is_some() { format!("[[{path}]]") } else { format!("[{path}]") };
         let table = item.unwrap_or(inner);
         if table.get("properties").is_some() {
-            seen(&header, table);
-            sections(root, table, path, seen);
+            seen(&path, &header, table);
+            sections(root, table, &path, seen);
         }
     }
 }
