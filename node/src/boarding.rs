@@ -35,7 +35,7 @@ pub fn board(
 ) -> Option<Seat> {
     let key = KeyRef::new(&exchange.url, variant).hash();
     let flights = &worker.core.flights;
-    let seat = if alone { coalesce::Seat::Alone } else { flights.board(key, exchange.position, exchange.now) };
+    let seat = if alone { coalesce::Seat::Alone } else { flights.board(key, exchange.position.0, exchange.now) };
     let pilot = match seat {
         coalesce::Seat::Passenger(flight) => {
             let late = flight.has_landed();
@@ -43,7 +43,7 @@ pub fn board(
         }
         coalesce::Seat::Pilot(pilot) => pilot,
         coalesce::Seat::Alone if stale.is_none() && asks_for_part(exchange) => return None,
-        coalesce::Seat::Alone => Flights::charter(exchange.position),
+        coalesce::Seat::Alone => Flights::charter(exchange.position.0),
     };
     let flight = pilot.flight();
     take_off(worker, site, exchange, key, stale, pilot);
@@ -56,7 +56,7 @@ pub fn refresh(worker: &Arc<Worker>, site: &Arc<Site>, exchange: &Exchange, vari
         return;
     }
     let key = KeyRef::new(&exchange.url, variant).hash();
-    if let coalesce::Seat::Pilot(pilot) = worker.core.flights.board(key, exchange.position, exchange.now) {
+    if let coalesce::Seat::Pilot(pilot) = worker.core.flights.board(key, exchange.position.0, exchange.now) {
         take_off(worker, site, exchange, key, Some(stale), pilot);
     }
 }

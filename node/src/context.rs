@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use http::request::Parts;
 
+use larder_store::Seq;
+
 use crate::clock::Timestamp;
 use crate::status::{Forward, NotStored, Served};
 
@@ -42,7 +44,7 @@ pub struct Exchange {
     /// The same moment on the node's clock.
     pub now: Timestamp,
     /// The purge position before anything was looked up: nothing fetched for this exchange is newer than that.
-    pub position: u64,
+    pub position: Seq,
     /// The host asked for, without port, as written by the client.
     pub host: String,
     /// `http://host:port/path?query`, the primary cache key.

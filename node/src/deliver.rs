@@ -8,7 +8,7 @@ use larder_store::{KeyRef, Seq};
 
 use crate::cache::fill::pour;
 use crate::cache::stored::{Answer, Stored};
-use crate::coalesce::{Flights, Seat};
+use crate::coalesce::Seat;
 use crate::context::Exchange;
 use crate::http::{Body, Response};
 use crate::limits::COMPRESS_KEEP_BYTES_MAX;
@@ -147,7 +147,7 @@ async fn encoded(
         return None;
     }
     let key = KeyRef::new(&exchange.url, &variant).hash() ^ u128::from(found.answer.version);
-    match core.flights.board(key, found.born, exchange.now) {
+    match core.flights.board(key, found.born.0, exchange.now) {
         Seat::Alone => None,
         Seat::Passenger(flight) => match flight.outcome().await {
             Ok(Some(Outcome::Shared(shared))) if shared.tap.readable() => {

@@ -1,7 +1,6 @@
 //! A flight from take-off to landing: ask the origin, judge the answer, lay it down while everyone reads along.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode, header};
 use larder_store::Seq;
@@ -111,14 +110,16 @@ async fn freshen(
     if !validation::selects(&stored.headers, &answer.head.headers) {
         return None;
     }
-    let headers = validation::merge_304(&stored.headers, &answer.head.headers);
     let policy = &plan.site.config.policy;
+    let mut headers = validation::merge_304(policy, &stored.headers, &answer.head.headers);
     if storing::may_store(policy, &Method::GET, &plan.request, stored.status, &headers).is_err() {
         worker.core.cache.store().remove(entry.key().as_ref());
         return None;
     }
+    let fresh = freshness::freshness(policy, &plan.request, stored.status, &headers, asked, came);
+    freshness::ensure_date(&mut headers, came);
     let head = Answer {
-        freshness: freshness::freshness(policy, &plan.request, stored.status, &headers, asked, came),
+        freshness: fresh,
         headers: Arc::new(headers),
         ..stored.clone()
     };
@@ -129,7 +130,7 @@ async fn freshen(
 /// RFC 5861 4: an error in whose place the stored answer may be served.
 fn excused(plan: &Flightplan, answer: &origin::Answer, now: Timestamp) -> Option<Error> {
     let status = answer.head.status;
-    if !matches!(status.as_u16(), 500 | 502 | 503 | 504) {
+    if !serving::is_error(status) {
         return None;
     }
     let Some(Stored::Answer(stored)) = plan.stale.as_ref().map(|entry| entry.head()) else { return None };
@@ -192,7 +193,7 @@ fn prepare(
         return Err((why, Box::new(answer)));
     }
     let length = http_body::Body::size_hint(&answer.body).exact();
-    if length.is_some_and(|length| length > core.cache.store().object_max()) {
+    if length.is_some_and(|length| length > core.object_max) {
         return Err((NotStored::TooLarge, Box::new(answer)));
     }
     let names = match vary::parse(fields) {
@@ -202,12 +203,11 @@ fn prepare(
     };
     let variant = secondary(names.as_ref(), &plan.request, plan.site.config.compress.enabled);
     let fresh = freshness::freshness(policy, &plan.request, status, fields, asked, came);
-    if fresh.lifetime <= fresh.corrected_age && !validation::has_validator(fields) && fresh.stale_for() == Duration::ZERO {
-        return Err((NotStored::Expired, Box::new(answer)));
-    }
+    let mut headers = storing::stored_fields(policy, fields);
+    freshness::ensure_date(&mut headers, came);
     let head = Answer {
         status,
-        headers: Arc::new(storing::stored_fields(fields)),
+        headers: Arc::new(headers),
         freshness: fresh,
         version: core.cache.new_version(),
         coding: Coding::Identity,

@@ -129,7 +129,8 @@ impl Node {
         let core = Arc::new(Core {
             name: config.name.as_str().into(),
             clock: clock.clone(),
-            cache: Cache::new(store.clone()),
+            cache: Cache::new(store),
+            object_max: config.cache.object_max,
             flights: Arc::new(Flights::default()),
             metrics: Metrics::new(),
             log: Log::open(&config.log).map_err(|error| StartError::Other(error.to_string()))?,

@@ -25,6 +25,8 @@ pub struct Core {
     pub clock: Clock,
     /// What is stored.
     pub cache: Cache,
+    /// Bytes of the largest body that is stored.
+    pub object_max: u64,
     /// Fetches on their way.
     pub flights: Arc<Flights<Outcome>>,
     /// Numbers for the operator.

@@ -124,7 +124,7 @@ impl Cache {
             },
             None => Variants::default(),
         };
-        let spec = names.as_text();
+        let spec = names.as_str();
         if variants.specs.first().is_some_and(|s| **s == *spec) && variants.known.iter().any(|k| **k == *variant) {
             return;
         }
