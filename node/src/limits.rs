@@ -29,7 +29,35 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time a client has for its TLS handshake.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Bytes of a request method; the longest registered one has 17.
+pub const REQUEST_METHOD_BYTES_MAX: usize = 32;
+/// Bytes of one chunk-size line in a request body; its extensions mean nothing to anybody.
+pub const CHUNK_LINE_BYTES_MAX: usize = 256;
+/// Bytes of all trailers of a request body; they are dropped.
+pub const TRAILER_BYTES_MAX: usize = 4 * KIB;
+
+// --- connections ---
+
+/// Connections the kernel may complete before they are accepted, for each socket; the kernel lowers it to its own limit.
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// Rest after an accept that failed for want of descriptors or buffers.
+pub const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// Bytes the kernel may hold for one client and not have sent; its own default is several MiB for each slow reader.
+pub const SOCKET_UNSENT_BYTES_MAX: u32 = 256 * KIB as u32;
+/// hyper's read and write buffer for one HTTP/1.1 connection, bytes; a whole head must fit.
+pub const CONNECTION_BUFFER_BYTES_MAX: usize = 64 * KIB;
+/// Time an answer may stand still when its client has closed its own side already.
+pub const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time and bytes a refused client may go on sending before it is reset; it reads its answer meanwhile.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// See [`LINGER_TIMEOUT`].
+pub const LINGER_BYTES_MAX: usize = 16 * MIB;
+
 // --- HTTP/2 ---
+
+/// Bytes handed to HTTP/2 at once: one frame of the usual size. What it holds for a client that takes nothing is one
+/// such piece for each stream, for as long as [`BODY_TIMEOUT`].
+pub const H2_PIECE_BYTES: usize = 16 * KIB;
 
 /// Streams a client may have open on one connection.
 pub const H2_STREAMS_MAX: u32 = 100;
@@ -39,6 +67,8 @@ pub const H2_SEND_BUFFER_BYTES: usize = 64 * KIB;
 pub const H2_STREAM_WINDOW_BYTES: u32 = 64 * KIB as u32;
 /// Receive window of one connection, bytes.
 pub const H2_CONNECTION_WINDOW_BYTES: u32 = 256 * KIB as u32;
+/// Bytes of one decoded header list, counted as RFC 9113 6.5.2 does: 32 more for each field.
+pub const H2_HEADER_LIST_BYTES_MAX: u32 = REQUEST_HEAD_BYTES_MAX as u32;
 /// Streams reset by the peer that may wait to be accepted (CVE-2023-44487).
 pub const H2_PENDING_RESETS_MAX: usize = 20;
 /// Streams reset by us for the peer's errors before the connection goes (CVE-2025-8671).
@@ -134,5 +164,6 @@ pub const NODE_LOG_QUEUE_MAX: usize = 8_192;
 pub const NODE_LOG_QUEUE_BYTES_MAX: usize = 4 * MIB;
 
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
+const _: () = assert!(REQUEST_HEAD_BYTES_MAX < CONNECTION_BUFFER_BYTES_MAX);
 const _: () = assert!(REQUEST_HEAD_BYTES_MAX >= 8 * KIB, "hyper's smallest read buffer");
 const _: () = assert!(ORIGIN_HEAD_BYTES_MAX < ORIGIN_BUFFER_BYTES_MAX, "a head must fit its buffer");
