@@ -354,7 +354,9 @@ mod tests {
         assert_eq!(negotiate(&Config { enabled: false, ..Config::default() }, &lines), Identity);
     }
 
-    fn head(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    type Field = (&'static str, &'static str);
+
+    fn head(fields: &[Field]) -> HeaderMap {
         let fields = fields.iter();
         fields.map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
     }
@@ -362,7 +364,7 @@ mod tests {
     #[test]
     fn what_is_compressed() {
         let html = ("content-type", "text/html; charset=utf-8");
-        let rows: &[(&str, u16, &[(&'static str, &'static str)], Option<u64>, bool)] = &[
+        let rows: &[(&str, u16, &[Field], Option<u64>, bool)] = &[
             ("a page", 200, &[html], Some(1000), true),
             ("an error page", 404, &[html], Some(1000), true),
             ("unknown length", 200, &[html], None, true),
