@@ -9,6 +9,7 @@
 //! ```
 
 pub mod access_log;
+pub mod admin;
 pub mod clock;
 pub mod error;
 pub mod http;
@@ -16,6 +17,7 @@ pub mod limits;
 pub mod listener;
 pub mod origin;
 pub mod policy;
+pub mod purge;
 pub mod route;
 pub mod status;
 pub mod tasks;
