@@ -9,6 +9,7 @@
 //! ```
 
 pub mod access_log;
+pub mod admin;
 pub mod clock;
 pub mod coalesce;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod limits;
 pub mod listener;
 pub mod origin;
 pub mod policy;
+pub mod purge;
 pub mod route;
 pub mod status;
 pub mod tasks;

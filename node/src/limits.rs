@@ -167,3 +167,28 @@ const _: () = assert!(REQUEST_TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
 const _: () = assert!(REQUEST_HEAD_BYTES_MAX < CONNECTION_BUFFER_BYTES_MAX);
 const _: () = assert!(REQUEST_HEAD_BYTES_MAX >= 8 * KIB, "hyper's smallest read buffer");
 const _: () = assert!(ORIGIN_HEAD_BYTES_MAX < ORIGIN_BUFFER_BYTES_MAX, "a head must fit its buffer");
+
+// --- purges and the admin listener ---
+
+/// Bytes of a request body on the admin listener. More is 413.
+pub const ADMIN_BODY_BYTES_MAX: usize = MIB;
+/// Time an admin client has for its request body.
+pub const ADMIN_BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for the work an admin request asks for; a disk that hangs makes a 503, never a silence.
+pub const ADMIN_WORK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two log lines about requests without the token, so that a flood of tries is no flood of lines.
+pub const ADMIN_REFUSED_LOG_PAUSE: Duration = Duration::from_secs(10);
+/// Selectors of one purge; more goes in several.
+pub const PURGE_SELECTORS_MAX: usize = 10_000;
+/// Bytes of the id of a purge: a UUID and a part number have room.
+pub const PURGE_ID_BYTES_MAX: usize = 128;
+/// Bytes of the author and of the reason of a purge, each.
+pub const PURGE_TEXT_BYTES_MAX: usize = 1024;
+/// Ids of purges remembered, so that repeating one does nothing; about 3 MiB.
+pub const PURGE_IDS_MAX: usize = 10_000;
+/// Purges in one listing of the history.
+pub const PURGES_LISTED_MAX: usize = 1000;
+/// Bytes of selectors in one listing of the history.
+pub const PURGES_LISTED_BYTES_MAX: usize = 4 * MIB;
+/// Mistakes of one purge told one by one.
+pub const PURGE_MISTAKES_TOLD_MAX: usize = 10;

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, BufRead, IsTerminal, Read};
 
+use larder_store::Selector;
+
 use crate::flags::Which;
 
 /// Bytes of a list of selectors, from a file or standard input.
@@ -114,10 +116,12 @@ impl List {
             }
             return;
         }
-        match normalise(self.kind, text) {
+        match Selector::parse(self.kind, text) {
             Ok(selector) => {
-                if self.seen.insert(selector.clone()) {
-                    self.good.push(selector);
+                let text = selector.text();
+                if !self.seen.contains(text) {
+                    self.seen.insert(text.to_owned());
+                    self.good.push(text.to_owned());
                 }
             }
             Err(why) => self.mistakes.add(format!("{place}: {why}")),
@@ -125,7 +129,51 @@ impl List {
     }
 }
 
-fn normalise(kind: &str, text: &str) -> Result<String, String> {
-    let _ = kind;
-    Ok(text.to_owned())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(kind: &'static str, selectors: &[&str]) -> Result<Vec<String>, String> {
+        let selectors = selectors.iter().map(|s| (*s).to_owned()).collect();
+        gather(kind, &Which { selectors, file: None }).map_err(|m| m.to_string())
+    }
+
+    #[test]
+    fn selectors_are_normalised_and_kept_once() {
+        let urls = given("url", &["HTTP://A/x", "http://a:80/x", "https://a"]).unwrap();
+        assert_eq!(urls, ["http://a:80/x", "https://a:443/"]);
+        assert_eq!(given("tag", &["b", "a", "b"]).unwrap(), ["b", "a"]);
+    }
+
+    #[test]
+    fn all_mistakes_are_told_with_their_place() {
+        let told = given("url", &["http://a/", "foo", "ftp://x"]).unwrap_err();
+        let lines: Vec<&str> = told.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].starts_with("selector 2: ") && lines[0].contains("\"foo\""), "{told}");
+        assert!(lines[1].starts_with("selector 3: "), "{told}");
+        let many = given("url", &["x"; 25]).unwrap_err();
+        assert!(many.ends_with("and 5 more"), "{many}");
+    }
+
+    #[test]
+    fn lists_may_hold_comments_and_blank_lines() {
+        let mut list =
+            List { kind: "tag", good: Vec::new(), seen: HashSet::new(), mistakes: Mistakes::default() };
+        list.lines("list", "# a comment\n\n one \r\ntwo\none".as_bytes());
+        assert_eq!(list.good, ["one", "two"]);
+        list.lines("list", "good\nb ad\n".as_bytes());
+        list.lines("list", &b"\xff\n"[..]);
+        let told = list.mistakes.to_string();
+        assert!(told.starts_with("list:2: ") && told.contains("\nlist:1: cannot be read"), "{told}");
+    }
+
+    #[test]
+    fn nothing_is_not_everything() {
+        assert!(given("tag", &[]).unwrap_err().contains("give at least one tag"));
+        let empty = Which { selectors: Vec::new(), file: Some("/dev/null".into()) };
+        assert!(gather("tag", &empty).unwrap_err().to_string().contains("is empty"));
+        let none = Which { selectors: Vec::new(), file: Some("/none/list".into()) };
+        assert!(gather("tag", &none).unwrap_err().to_string().contains("/none/list: cannot be read"));
+    }
 }
