@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::access_log::Logged;
 use crate::context::{Exchange, Facts};
-use crate::http::{Body, Response};
+use crate::http::Response;
 use crate::status::Served;
 use crate::transform::headers::{self, CacheStatus, Handled};
 use crate::worker::{Site, Worker};

@@ -18,6 +18,7 @@ use crate::outcome::{Outcome, Shared, secondary};
 use crate::policy::vary::{self, Vary};
 use crate::policy::{freshness, serving, storing, tags, validation};
 use crate::status::NotStored;
+use crate::telemetry::event;
 use crate::transform::compress::Coding;
 use crate::worker::{Asker, Site, Worker};
 
@@ -171,8 +172,7 @@ async fn land(
             }
         }
         Err(why) => {
-            core.metrics.not_stored(why);
-            tracing::debug!(url = plan.url, why = why.as_str(), "not stored");
+            event::NotStored { reason: why.as_str(), url: &plan.url }.emit(&core.metrics);
         }
     }
 }

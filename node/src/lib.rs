@@ -10,22 +10,32 @@
 
 pub mod access_log;
 pub mod admin;
+pub mod admit;
+pub mod boarding;
+pub mod cache;
 pub mod clock;
 pub mod coalesce;
 pub mod config;
+pub mod context;
+pub mod deliver;
+pub mod demo;
+pub mod depart;
 pub mod error;
+pub mod fetch;
 pub mod http;
 pub mod limits;
 pub mod listener;
+pub mod node;
 pub mod origin;
+pub mod outcome;
+pub mod pass;
 pub mod policy;
+pub mod proxy;
 pub mod purge;
+pub mod rescue;
 pub mod route;
 pub mod status;
 pub mod tasks;
+pub mod telemetry;
 pub mod transform;
-
-/// HTTP meaning over the store.
-pub mod cache {
-    pub mod key;
-}
+pub mod worker;

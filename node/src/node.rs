@@ -17,17 +17,18 @@ use larder_store::Store;
 use parking_lot::Mutex;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::access_log::Log;
 use crate::admin::{self, Admin};
 use crate::cache::Cache;
 use crate::cache::stored::Stored;
 use crate::clock::Clock;
 use crate::coalesce::Flights;
 use crate::context::Client;
-use crate::listener::tls::Certificates;
-use crate::listener::{self, Listeners, Peer, Shared, Socket};
+use crate::listener::{self, Certificates, Listeners, Peer, Shared, Socket};
 use crate::purge::Purges;
-use crate::telemetry::metric::Metrics;
+use crate::error::Kind;
+use crate::status::{NotStored, Served};
+use crate::telemetry::lines::Bounds;
+use crate::telemetry::metric::{Labels, Metrics};
 use crate::telemetry::trace;
 use crate::transform::headers::Signature;
 use crate::worker::{Core, Worker};
@@ -88,7 +89,11 @@ pub struct Totals {
 /// `larder run`: until SIGTERM or SIGINT.
 #[must_use]
 pub fn run(path: &Path, config: config::Node) -> ExitCode {
-    trace::init(config.log_level);
+    let bounds = Bounds { lines: limits::NODE_LOG_QUEUE_MAX, bytes: limits::NODE_LOG_QUEUE_BYTES_MAX };
+    let log = match trace::Log::start(&config.log_level.to_string(), trace::Format::Human, bounds) {
+        Ok(log) => log,
+        Err(error) => return failed(&error),
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
@@ -105,6 +110,7 @@ pub fn run(path: &Path, config: config::Node) -> ExitCode {
     }
     node.drain();
     node.join();
+    log.flush();
     ExitCode::SUCCESS
 }
 
@@ -132,8 +138,7 @@ impl Node {
             cache: Cache::new(store),
             object_max: config.cache.object_max,
             flights: Arc::new(Flights::default()),
-            metrics: Metrics::new(),
-            log: Log::open(&config.log).map_err(|error| StartError::Other(error.to_string()))?,
+            metrics: Metrics::new(labels(), config.workers),
         });
         let shared = Shared::new(config.limits.clone(), certificates);
         let admin_limits = listener::Limits { connections_max: limits::ADMIN_CONNECTIONS_MAX, ..config.limits.clone() };
@@ -219,7 +224,7 @@ impl Node {
             tokio::select! {
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
-                _ = hangup.recv() => _ = reload::reload(&self.control).await,
+                _ = hangup.recv() => { let _ = reload::reload(&self.control).await; }
             }
         }
     }
@@ -258,11 +263,9 @@ fn work(worker: Arc<Worker>, shared: Arc<Shared>, sockets: Vec<Socket>) {
 fn administer(control: &Arc<Control>, sockets: Vec<Socket>) {
     let control = Arc::clone(control);
     run_on_this_thread(async move {
-        let purges = Arc::new(Purges::new(
-            control.core.name.as_ref().to_owned(),
-            control.core.cache.store().clone(),
-            control.core.clock.clone(),
-        ));
+        let journal = gather::Journal(control.core.cache.store().clone());
+        let name = Arc::from(control.core.name.as_ref());
+        let purges = Arc::new(Purges::new(name, control.core.clock.clone(), journal));
         if let Some(admin) = gather::admin(&control, purges) {
             let admin = Arc::new(admin);
             *control.admin.lock() = Some(Arc::clone(&admin));
@@ -276,7 +279,6 @@ fn administer(control: &Arc<Control>, sockets: Vec<Socket>) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         control.core.cache.store().clone().close().await;
-        control.core.log.flush();
     });
 }
 
@@ -284,6 +286,15 @@ fn run_on_this_thread(future: impl Future<Output = ()>) {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(future),
         Err(error) => tracing::error!(%error, "a runtime cannot be started"),
+    }
+}
+
+/// The closed sets of words that metrics are counted under.
+fn labels() -> Labels {
+    Labels {
+        served: Served::ALL.map(Served::as_str).to_vec(),
+        not_stored: NotStored::ALL.map(NotStored::as_str).to_vec(),
+        errors: Kind::ALL.map(Kind::as_str).to_vec(),
     }
 }
 

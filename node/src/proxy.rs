@@ -18,12 +18,13 @@ use crate::cache::Entry;
 use crate::cache::stored::{Answer, Stored};
 use crate::context::{Client, Exchange};
 use crate::deliver::Found;
-use crate::error::{Error, Kind, Retry};
+use crate::error::{Error, Kind, Retry, Side};
 use crate::http::{Body, Response};
 use crate::outcome::{Outcome, Shared, Source};
 use crate::policy::serving::{self, Serve};
 use crate::rescue::{self, Refusal};
 use crate::status::{Forward, NotStored, Served};
+use crate::telemetry::event;
 use crate::worker::{Site, Worker};
 use crate::{admit, boarding, deliver, depart, origin, pass};
 
@@ -43,7 +44,7 @@ pub async fn serve(worker: Arc<Worker>, request: http::Request<Body>, client: Cl
         Ok(site) => {
             let journey = Journey { worker: &worker, site: &site, exchange: &mut exchange };
             let response = journey.begin(body).await;
-            depart::finish(&worker, Some(&site), exchange, response)
+            depart::finish(&worker, Some(site), exchange, response)
         }
     }
 }
@@ -161,8 +162,9 @@ impl Journey<'_> {
     }
 
     fn failed(&mut self, error: &Error) -> Response {
-        self.worker.core.metrics.failed(error.kind);
-        tracing::info!(url = self.exchange.url, %error, "request failed");
+        let (kind, by_client) = (error.kind.as_str(), error.side == Side::Client);
+        let (site, url) = (self.site.config.name.as_str(), self.exchange.url.as_str());
+        event::Failed { kind, by_client, site, url, detail: error }.emit(&self.worker.core.metrics);
         (self.exchange.facts.served, self.exchange.facts.detail) = (Served::Failed, Some(error.kind.as_str()));
         rescue::failed(error)
     }

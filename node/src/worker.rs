@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::header;
 
-use crate::access_log::Log;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::coalesce::Flights;
@@ -14,7 +13,7 @@ use crate::context::Exchange;
 use crate::origin::{Pool, forward};
 use crate::outcome::Outcome;
 use crate::route::{SiteConfig, Sites};
-use crate::telemetry::metric::{Metrics, SiteMetrics};
+use crate::telemetry::metric::{self, Metrics};
 use crate::transform::headers::Signature;
 
 /// What all workers share.
@@ -30,9 +29,7 @@ pub struct Core {
     /// Fetches on their way.
     pub flights: Arc<Flights<Outcome>>,
     /// Numbers for the operator.
-    pub metrics: Arc<Metrics>,
-    /// One line per exchange.
-    pub log: Log,
+    pub metrics: Metrics,
 }
 
 /// One site at work on one core. Nothing in it is counted by other cores on the way of a hit.
@@ -42,7 +39,7 @@ pub struct Site {
     /// Its connections: they never leave their core.
     pub pool: Arc<Pool>,
     /// Its numbers.
-    pub metrics: SiteMetrics,
+    pub metrics: Arc<metric::Site>,
 }
 
 /// One core's view.

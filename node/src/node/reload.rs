@@ -34,7 +34,6 @@ fn swap(control: &Control) -> Result<Vec<String>, Vec<String>> {
     let changes = config::reload::apply(&old, &mut new);
     let certificates = load_certificates(&new).map_err(|error| vec![error])?;
     let sites = sites(&control.core, &new, &control.workers).map_err(|error| vec![error])?;
-    control.core.log.reopen(&new.log).map_err(|error| vec![error.to_string()])?;
     for (worker, sites) in control.workers.iter().zip(sites) {
         worker.sites.store(Arc::new(sites));
     }
@@ -43,7 +42,6 @@ fn swap(control: &Control) -> Result<Vec<String>, Vec<String>> {
     if let (Some(admin), Some(config)) = (control.admin.lock().as_ref(), &new.admin) {
         admin.gate.replace(&config.token);
     }
-    crate::telemetry::trace::set_level(new.log_level);
     *control.config.lock() = new;
     let restart = changes.needs_restart.into_iter().map(|what| format!("{what} (needs a restart)"));
     Ok(changes.applied.into_iter().chain(restart).collect())

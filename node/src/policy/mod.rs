@@ -28,6 +28,7 @@ mod dates;
 #[cfg(test)]
 mod differential;
 mod etag;
+pub mod tags;
 mod reference;
 mod structured;
 
