@@ -19,4 +19,5 @@ pub mod policy;
 pub mod route;
 pub mod status;
 pub mod tasks;
+pub mod telemetry;
 pub mod transform;
