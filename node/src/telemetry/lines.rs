@@ -99,7 +99,8 @@ impl Lines {
     pub fn push(&self, line: &[u8]) -> bool {
         let shared = &self.0.0;
         let mut queue = shared.queue.lock();
-        if queue.lines >= shared.bounds.lines || queue.bytes.saturating_add(line.len()) > shared.bounds.bytes {
+        if queue.lines >= shared.bounds.lines || queue.bytes.saturating_add(line.len()) > shared.bounds.bytes
+        {
             drop(queue);
             shared.dropped.fetch_add(1, Ordering::Relaxed);
             return false;

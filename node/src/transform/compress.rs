@@ -355,6 +355,8 @@ mod tests {
     }
 
     type Field = (&'static str, &'static str);
+    /// Title, status, fields, length, verdict.
+    type Row = (&'static str, u16, &'static [Field], Option<u64>, bool);
 
     fn head(fields: &[Field]) -> HeaderMap {
         let fields = fields.iter();
@@ -363,35 +365,35 @@ mod tests {
 
     #[test]
     fn what_is_compressed() {
-        let html = ("content-type", "text/html; charset=utf-8");
-        let rows: &[(&str, u16, &[Field], Option<u64>, bool)] = &[
-            ("a page", 200, &[html], Some(1000), true),
-            ("an error page", 404, &[html], Some(1000), true),
-            ("unknown length", 200, &[html], None, true),
-            ("at the minimum", 200, &[html], Some(256), true),
-            ("below it", 200, &[html], Some(255), false),
-            ("no content", 204, &[html], None, false),
-            ("a part", 206, &[html], Some(1000), false),
-            ("a part in disguise", 200, &[html, ("content-range", "bytes 0-1/2")], Some(1000), false),
-            ("304", 304, &[html], None, false),
+        const HTML: Field = ("content-type", "text/html; charset=utf-8");
+        let rows: &[Row] = &[
+            ("a page", 200, &[HTML], Some(1000), true),
+            ("an error page", 404, &[HTML], Some(1000), true),
+            ("unknown length", 200, &[HTML], None, true),
+            ("at the minimum", 200, &[HTML], Some(256), true),
+            ("below it", 200, &[HTML], Some(255), false),
+            ("no content", 204, &[HTML], None, false),
+            ("a part", 206, &[HTML], Some(1000), false),
+            ("a part in disguise", 200, &[HTML, ("content-range", "bytes 0-1/2")], Some(1000), false),
+            ("304", 304, &[HTML], None, false),
             ("no type", 200, &[], Some(1000), false),
             ("an image", 200, &[("content-type", "image/png")], Some(1000), false),
             ("a drawing", 200, &[("content-type", "Image/SVG+xml")], Some(1000), true),
             ("almost a type", 200, &[("content-type", "application/jsonp")], Some(1000), false),
             ("almost text", 200, &[("content-type", "text")], Some(1000), false),
-            ("encoded", 200, &[html, ("content-encoding", "gzip")], Some(1000), false),
-            ("encoded, unknown", 200, &[html, ("content-encoding", "aes128gcm")], Some(1000), false),
-            ("encoded twice", 200, &[html, ("content-encoding", "identity, br")], Some(1000), false),
-            ("encoded as itself", 200, &[html, ("content-encoding", "identity")], Some(1000), true),
-            ("no-transform", 200, &[html, ("cache-control", "max-age=5, No-Transform")], Some(1000), false),
-            ("other directives", 200, &[html, ("cache-control", "max-age=5")], Some(1000), true),
+            ("encoded", 200, &[HTML, ("content-encoding", "gzip")], Some(1000), false),
+            ("encoded, unknown", 200, &[HTML, ("content-encoding", "aes128gcm")], Some(1000), false),
+            ("encoded twice", 200, &[HTML, ("content-encoding", "identity, br")], Some(1000), false),
+            ("encoded as itself", 200, &[HTML, ("content-encoding", "identity")], Some(1000), true),
+            ("no-transform", 200, &[HTML, ("cache-control", "max-age=5, No-Transform")], Some(1000), false),
+            ("other directives", 200, &[HTML, ("cache-control", "max-age=5")], Some(1000), true),
         ];
         for (title, status, fields, len, expected) in rows {
             let status = StatusCode::from_u16(*status).unwrap();
             assert_eq!(compressible(&Config::default(), status, &head(fields), *len), *expected, "{title}");
         }
         let off = Config { enabled: false, ..Config::default() };
-        assert!(!compressible(&off, StatusCode::OK, &head(&[html]), None));
+        assert!(!compressible(&off, StatusCode::OK, &head(&[HTML]), None));
     }
 
     #[test]
