@@ -89,17 +89,22 @@ async fn a_recovered_endpoint_is_as_good_as_new() {
 
 #[tokio::test]
 async fn when_all_rest_the_one_that_rested_longest_is_tried() {
-    let (first, second) = (nobody().await, nobody().await);
     let clock = Clock::manual(Timestamp(1_000_000));
-    let config = Config { eject_after: 1, ..config(&[first, second]) };
+    let config = Config { eject_after: 1, ..config(&[nobody().await, nobody().await, nobody().await]) };
     let pool = Pool::new(config, clock.clone()).expect("a pool");
-    get(&pool).await.expect_err("nobody");
+    for index in [1, 2, 0] {
+        pool.balance.endpoints()[index].fails();
+        clock.advance(Duration::from_secs(1));
+    }
     assert!(pool.endpoints().iter().all(|state| state.ejected));
-    clock.advance(limits::ORIGIN_EJECT_TIME + Duration::from_secs(1));
-    // Both are back; the one whose turn it is fails first and from now on rests a second longer.
-    get(&pool).await.expect_err("nobody");
-    let error = get(&pool).await.expect_err("nobody");
-    assert_eq!(error.kind, Kind::ConnectRefused, "somebody is asked at any rate");
+    for _ in 0..3 {
+        let first = pool.balance.pick(None).expect("one is always tried");
+        assert_eq!(first.common.name, pool.endpoints()[1].name);
+        let second = pool.balance.again(first, true).expect("another one");
+        assert_eq!(second.common.name, pool.endpoints()[2].name);
+        let same = pool.balance.again(first, false).expect("the same");
+        assert_eq!(same.common.name, first.common.name, "better than one that rests");
+    }
 }
 
 #[tokio::test]
