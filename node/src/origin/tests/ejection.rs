@@ -21,6 +21,19 @@ async fn endpoints_take_turns() {
 }
 
 #[tokio::test]
+async fn a_second_try_takes_nobodys_turn() {
+    let (a, b) = two().await;
+    let pool = pool_of(Config { eject_after: 0, ..config(&[nobody().await, a.address, b.address]) });
+    let mut first_tries = 0;
+    for _ in 0..3 {
+        let retries = pool.counters().retries.get();
+        assert_eq!(fetch(&pool).await, "ok");
+        first_tries += u32::from(pool.counters().retries.get() == retries);
+    }
+    assert_eq!(first_tries, 2, "each endpoint was asked first once");
+}
+
+#[tokio::test]
 async fn where_nobody_listens_the_next_is_asked_whatever_the_method() {
     let live = Origin::play(vec![polite()]).await;
     let pool = pool_of(config(&[nobody().await, live.address]));
@@ -85,6 +98,17 @@ async fn a_recovered_endpoint_is_as_good_as_new() {
     assert!(state(&pool).ejected);
     assert_eq!(fetch(&pool).await, "ok", "one is always tried");
     assert!(state(&pool).healthy, "and back at its first whole answer");
+}
+
+#[tokio::test]
+async fn an_answer_without_a_body_is_whole_too() {
+    let (broken, empty) = (say("nonsense\r\n\r\n"), say("HTTP/1.1 204 No Content\r\n\r\n"));
+    let origin = Origin::play(vec![vec![Step::Hear, broken], vec![Step::Hear, empty, Step::Hang]]).await;
+    let pool = pool_of(Config { eject_after: 1, ..config(&[origin.address]) });
+    get(&pool).await.expect_err("nonsense");
+    assert!(state(&pool).ejected);
+    get(&pool).await.expect("nothing, but well said");
+    assert!(state(&pool).healthy);
 }
 
 #[tokio::test]
@@ -157,4 +181,5 @@ async fn a_busy_endpoint_is_passed_over() {
         assert_ne!(answer.endpoint, held.endpoint);
         read(answer).await.expect("whole");
     }
+    assert_eq!(pool.counters().retries.get(), 0, "nobody waited");
 }

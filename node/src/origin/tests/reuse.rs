@@ -206,6 +206,29 @@ async fn unused_connections_are_closed_after_a_while() {
 }
 
 #[tokio::test]
+async fn nor_are_they_used_after_it() {
+    let origin = Origin::play(vec![polite()]).await;
+    let pool = pool_of(Config { idle_timeout: Duration::ZERO, ..config(&[origin.address]) });
+    assert_eq!((fetch(&pool).await, fetch(&pool).await), ("ok".into(), "ok".into()));
+    assert_eq!(origin.accepted(), 2);
+}
+
+#[tokio::test]
+async fn so_many_are_kept_and_no_more() {
+    let origin = Origin::play(vec![polite()]).await;
+    let pool = pool(&origin);
+    let mut answers = Vec::new();
+    for _ in 0..limits::ORIGIN_IDLE_MAX + 3 {
+        answers.push(get(&pool).await.expect("an answer"));
+    }
+    for answer in answers {
+        assert_eq!(read(answer).await.expect("whole"), "ok");
+    }
+    assert_eq!(state(&pool).idle, limits::ORIGIN_IDLE_MAX);
+    until(|| origin.ended() == 3).await;
+}
+
+#[tokio::test]
 async fn dropping_the_pool_closes_unused_connections_but_not_a_body_under_way() {
     let gate = Gate::new();
     let slow = vec![

@@ -30,7 +30,7 @@ impl Authority {
     }
 
     /// TLS for a server of this name.
-    fn serves(&self, name: &str) -> TlsAcceptor {
+    pub(super) fn serves(&self, name: &str) -> TlsAcceptor {
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         let leaf = params.signed_by(&key, &self.issuer).expect("a certificate");
@@ -46,7 +46,7 @@ impl Authority {
         TlsAcceptor::from(Arc::new(config))
     }
 
-    fn trusts(&self, origin: &Origin, server_name: Option<&str>) -> Config {
+    pub(super) fn trusts(&self, origin: &Origin, server_name: Option<&str>) -> Config {
         let mut config = config(&[origin.address]);
         config.endpoints[0].tls = true;
         config.ca_file = Some(self.file().to_owned());

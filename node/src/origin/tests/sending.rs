@@ -78,12 +78,22 @@ async fn trailers_of_a_client_stay_here() {
 }
 
 #[tokio::test]
-async fn names_are_resolved_and_every_address_is_tried() {
-    // The origin listens on one loopback address; the name may have others before it.
+async fn names_are_resolved() {
     let origin = Origin::play(vec![polite()]).await;
     let endpoint = Endpoint { tls: false, host: "localhost".to_owned(), port: origin.address.port() };
     let pool = pool_of(Config { endpoints: vec![endpoint], ..Config::default() });
     assert_eq!(fetch(&pool).await, "ok");
+}
+
+#[tokio::test]
+async fn every_address_of_a_name_is_tried() {
+    let origin = Origin::play(vec![polite()]).await;
+    let endpoint = Endpoint { tls: false, host: "origin.invalid".to_owned(), port: 80 };
+    let pool = pool_of(Config { endpoints: vec![endpoint], ..Config::default() });
+    let addresses = [nobody().await, nobody().await, origin.address];
+    pool.balance.endpoints()[0].common.resolver.remember(Some(Arc::new(addresses)));
+    assert_eq!(fetch(&pool).await, "ok");
+    assert_eq!(pool.counters().retries.get(), 0, "that is one attempt");
 }
 
 #[tokio::test]

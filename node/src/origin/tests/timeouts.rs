@@ -118,3 +118,16 @@ async fn a_handshake_that_never_ends_is_a_connection_that_never_came() {
     assert_eq!((error.kind, error.side), (Kind::ConnectTimeout, Side::Origin));
     until(|| origin.ended() == 1).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_hangs_leaves_time_for_the_next() {
+    let authority = secure::Authority::new();
+    let mute = Origin::play(vec![vec![Step::Hang]]).await;
+    let origin = Origin::play_tls(vec![polite()], authority.serves("127.0.0.1")).await;
+    let pool = pool_of(authority.trusts(&origin, None));
+    let addresses = [mute.address, origin.address];
+    pool.balance.endpoints()[0].common.resolver.remember(Some(Arc::new(addresses)));
+    let answer = get(&pool).await.expect("the second address");
+    assert!(answer.connect < limits::ORIGIN_CONNECT_TIMEOUT, "{:?}", answer.connect);
+    until(|| mute.ended() == 1).await;
+}
