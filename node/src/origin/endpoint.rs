@@ -52,6 +52,8 @@ struct Idle {
     /// The one used last is the last: the others grow old and leave.
     links: Vec<(Link, Instant)>,
     reaped: bool,
+    /// The pool is gone; what is still in use closes after its use.
+    retired: bool,
 }
 
 /// A connection that hyper drives in a task of its own.
@@ -160,6 +162,9 @@ impl Live {
 
     fn keep(self: &Arc<Self>, link: Link) {
         let mut idle = self.idle.lock();
+        if idle.retired {
+            return;
+        }
         if idle.links.len() >= limits::ORIGIN_IDLE_MAX {
             idle.links.remove(0);
         }
@@ -168,6 +173,13 @@ impl Live {
             idle.reaped = true;
             tasks::spawn("origin-reap", reap(Arc::downgrade(self), self.idle_timeout));
         }
+    }
+
+    /// Closes the unused connections and keeps none from now on.
+    pub(super) fn retire(&self) {
+        let mut idle = self.idle.lock();
+        idle.retired = true;
+        idle.links.clear();
     }
 
     /// Closes what is too old or closed already; false when nothing is left.
