@@ -132,9 +132,11 @@ pub const COMPRESS_BYTES_MIN: u64 = 256;
 pub const COMPRESS_KEEP_BYTES_MAX: u64 = 16 * MIB as u64;
 /// Bytes of input encoded at a stretch: well below a millisecond, then the worker's other connections have their turn.
 pub const COMPRESS_PIECE_BYTES: usize = 64 * KIB;
-/// Window of brotli and zstd, as a power of two: 1 MiB, so that one stream costs a few MiB and no client refuses it
-/// (RFC 9659 allows 8 MiB).
-pub const COMPRESS_WINDOW_BITS_MAX: u32 = 20;
+/// Window of brotli and zstd, as a power of two: 512 KiB, so that one stream costs at most 3 MiB and no client refuses
+/// it (RFC 9659 allows 8 MiB).
+pub const COMPRESS_WINDOW_BITS_MAX: u32 = 19;
+/// Bodies being encoded at a time, 96 MiB of brotli at the worst; beyond it answers go out as they are.
+pub const COMPRESS_STREAMS_MAX: usize = 32;
 
 // --- configuration ---
 
