@@ -90,15 +90,17 @@ impl Mistakes {
         let (file, what, fix) = (file.to_owned(), what.into(), fix.into());
         Self(vec![Mistake { file, place: None, path: String::new(), what, fix }])
     }
+
+    /// One line for each, for the log and for the answer to `POST /reload`.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.0.iter().map(Mistake::to_string).collect()
+    }
 }
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, mistake) in self.0.iter().enumerate() {
-            let newline = if index == 0 { "" } else { "\n" };
-            write!(f, "{newline}{mistake}")?;
-        }
-        Ok(())
+        f.write_str(&self.lines().join("\n"))
     }
 }
 
