@@ -142,6 +142,10 @@ pub const COMPRESS_STREAMS_MAX: usize = 32;
 
 /// Bytes of the configuration, and of each file it refers to: far above any real one, far below harm.
 pub const CONFIG_BYTES_MAX: u64 = 4 * MIB as u64;
+/// Mistakes that are told of one configuration: more nobody reads, and a reload answers over the network.
+pub const CONFIG_MISTAKES_MAX: usize = 200;
+/// Days before a certificate's end from which `larder check` warns: two weekends.
+pub const CERTIFICATE_DAYS_LEFT: u64 = 14;
 /// Bytes of a node's name: it goes into three fields of every exchange.
 pub const NODE_NAME_BYTES_MAX: usize = 64;
 /// Bytes of objects in memory by default.
