@@ -271,7 +271,7 @@ impl Check<'_> {
 
 /// The admin URL without a slash at its end, or why it is none.
 fn base(admin: &str) -> Result<String, String> {
-    larder_store::normalise(admin).map_err(|e| e.to_string())?;
+    larder_store::purge::normalise(admin).map_err(|e| e.to_string())?;
     if admin.contains(['?', '#']) {
         return Err(format!("must not have a query or fragment: {admin:?}"));
     }

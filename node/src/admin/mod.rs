@@ -144,7 +144,7 @@ where
         Route::Metrics => health::metrics(request.headers(), (admin.metrics)()),
         Route::Status => health::status(admin),
         Route::Purge => purge::order(request, admin).await,
-        Route::Purges => purge::history(request.uri().query(), admin),
+        Route::Purges => purge::history(request.uri().query(), admin).await,
         Route::Cache => inspect::inspect(request.uri().query(), admin).await,
         Route::Reload => reload::reload(admin).await,
     }
