@@ -8,7 +8,7 @@ mod tls;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stage::{Do, Fleet, Node, nobody};
+use stage::{Do, Fleet, Node, Running, nobody};
 
 fn good() -> Do {
     Do::Receipt(json!({}))
@@ -237,10 +237,31 @@ fn a_long_list_goes_in_several_orders_and_none_is_sent_twice() {
     assert_eq!(lengths, [1000, 1000, 500]);
     assert_eq!((&sent[0][0], &sent[2][499]), (&json!("tag-0"), &json!("tag-2499")));
     let lines = said.lines();
+    assert_eq!(lines[0]["tries"], 2, "one of the three had to be sent again");
     assert_eq!(
         (&lines[0]["objects"], &lines[0]["sequence"], &lines[1]["selectors"]),
         (&json!(30), &json!(4), &json!(2500))
     );
+}
+
+#[test]
+fn a_long_list_that_was_done_before_says_so() {
+    let node = Node::new(&[Do::Receipt(json!({ "repeated": true }))]);
+    let list: String = (0..1500).map(|i| format!("tag-{i}\n")).collect();
+    let said = Fleet::new(&[node.address]).fed(&list, &["tag", "-", "--id", "long"]);
+    assert_eq!((said.code, &said.row("edge-1")[1..3]), (0, &["done".to_owned(), "before".to_owned()][..]));
+}
+
+#[test]
+fn ctrl_c_tells_what_is_known() {
+    let nodes = [Node::new(&[good()]), Node::new(&[Do::Hold])];
+    let fleet = Fleet::new(&nodes.each_ref().map(|n| n.address));
+    let running = Running::start("", &["all", "--timeout", "10m"], Some(&fleet.file));
+    nodes[1].until_asked(1);
+    running.interrupt();
+    let said = running.end();
+    assert_eq!((said.code, said.row("edge-2")[1].as_str()), (1, "unconfirmed"), "{said:?}");
+    assert!(said.err.contains("larder-purge --id"), "{}", said.err);
 }
 
 #[test]

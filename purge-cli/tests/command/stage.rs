@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -66,6 +66,15 @@ impl Node {
 
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
+    }
+
+    /// Waits until it has seen `count` requests.
+    pub(crate) fn until_asked(&self, count: usize) {
+        let begun = Instant::now();
+        while self.asked().len() < count {
+            assert!(begun.elapsed() < Duration::from_secs(30), "nobody asked");
+            std::thread::yield_now();
+        }
     }
 
     pub(crate) fn ids(&self) -> Vec<String> {
@@ -211,23 +220,45 @@ impl Fleet {
 
 /// `larder-purge ARGUMENTS`
 pub(crate) fn command(input: &str, arguments: &[&str]) -> Said {
-    let begun = Instant::now();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_larder-purge"))
-        .args(arguments)
-        .env_remove("LARDER_NODES")
-        .env("USER", "olga")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A command that refuses its arguments does not read its input.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    Said {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-        time: begun.elapsed(),
+    Running::start(input, arguments, None).end()
+}
+
+/// A command that has not ended.
+pub(crate) struct Running {
+    child: Child,
+    begun: Instant,
+}
+
+impl Running {
+    /// Starts it, with LARDER_NODES set or not.
+    pub(crate) fn start(input: &str, arguments: &[&str], nodes: Option<&Path>) -> Self {
+        let begun = Instant::now();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_larder-purge"));
+        command.args(arguments).env("USER", "olga").env_remove("LARDER_NODES");
+        if let Some(nodes) = nodes {
+            command.env("LARDER_NODES", nodes);
+        }
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = piped.spawn().unwrap();
+        // A command that refuses its arguments does not read its input.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        Self { child, begun }
+    }
+
+    /// Ctrl-C.
+    pub(crate) fn interrupt(&self) {
+        let kill = format!("kill -INT {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(self) -> Said {
+        let output = self.child.wait_with_output().unwrap();
+        Said {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+            time: self.begun.elapsed(),
+        }
     }
 }
