@@ -26,7 +26,7 @@ use http_body::Body as HttpBody;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use self::gate::{From, Gate};
+pub use self::gate::{CameFrom, Gate};
 use crate::http::Response;
 use crate::limits;
 use crate::purge::{Pending, Purges};
@@ -106,7 +106,7 @@ impl Route {
     }
 }
 
-/// Answers one request to the admin listener. If the request carries a [`From`] among its extensions, refusals are logged
+/// Answers one request to the admin listener. If the request carries a [`CameFrom`] among its extensions, refusals are logged
 /// with that address.
 pub async fn serve<B>(request: Request<B>, admin: Arc<Admin>) -> Response
 where

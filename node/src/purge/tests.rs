@@ -246,6 +246,8 @@ fn many_mistakes_are_told_shortly() {
     let body = format!(r#"{{"kind":"url","selectors":[{}]}}"#, selectors.join(","));
     let error = Order::parse(body.as_bytes()).unwrap_err().error;
     assert!(error.ends_with("; and 490 more") && error.len() < 4000, "{} bytes", error.len());
+    let word = format!(r#"{{"kind":"{}"}}"#, "k".repeat(100_000));
+    assert!(Order::parse(word.as_bytes()).unwrap_err().error.len() < 1000);
     let many = vec!["\"a\""; limits::PURGE_SELECTORS_MAX + 1].join(",");
     let body = format!(r#"{{"kind":"tag","selectors":[{many}]}}"#);
     assert_eq!(Order::parse(body.as_bytes()).unwrap_err().error, "selectors: 10001, more than 10000");
