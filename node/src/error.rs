@@ -21,6 +21,8 @@ pub enum Kind {
     BodyCut,
     /// The answer was not HTTP as it should be.
     BadAnswer,
+    /// The origin answered with a 5xx in whose place something stored may be served (RFC 5861 4).
+    ErrorStatus,
     /// The request came back to us (RFC 8586).
     Loop,
     /// The client's request body broke off.
@@ -46,6 +48,7 @@ impl Kind {
             Self::FirstByteTimeout => "first-byte-timeout",
             Self::BodyCut => "body-cut",
             Self::BadAnswer => "bad-answer",
+            Self::ErrorStatus => "error-status",
             Self::Loop => "loop",
             Self::RequestBody => "request-body",
             Self::RequestTooLarge => "request-too-large",
@@ -55,7 +58,7 @@ impl Kind {
     }
 
     /// Every kind, for the label sets of metrics.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NoEndpoint,
         Self::ConnectRefused,
         Self::ConnectTimeout,
@@ -64,6 +67,7 @@ impl Kind {
         Self::FirstByteTimeout,
         Self::BodyCut,
         Self::BadAnswer,
+        Self::ErrorStatus,
         Self::Loop,
         Self::RequestBody,
         Self::RequestTooLarge,

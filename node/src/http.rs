@@ -59,6 +59,23 @@ impl Body {
     {
         Self::Stream(Box::pin(body))
     }
+
+    /// A body that breaks off at once.
+    #[must_use]
+    pub fn broken(cut: Cut) -> Self {
+        Self::stream(Broken(Some(cut)))
+    }
+}
+
+struct Broken(Option<Cut>);
+
+impl HttpBody for Broken {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        Poll::Ready(self.0.take().map(Err))
+    }
 }
 
 impl From<Bytes> for Body {

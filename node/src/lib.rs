@@ -1,22 +1,41 @@
 //! Larder's edge node: a reverse proxy with a tiered HTTP cache.
 //!
-//! A file imports only from below its own floor; siblings never meet:
+//! `ARCHITECTURE.md` is the map. A file imports only from below its own floor; siblings never meet:
 //!
 //! ```text
-//! main > node, demo > config > admin listener > proxy purge > route >
-//! filter cache coalesce origin transform rescue access_log > policy > context > error status >
-//! http clock limits tasks telemetry
+//! main cli > demo > node > config > admin listener > proxy purge > boarding > admit deliver depart fetch pass >
+//! worker > outcome > route filter cache coalesce origin transform rescue access_log > policy > context >
+//! error status > http clock limits tasks telemetry
 //! ```
 
 pub mod access_log;
+pub mod admin;
+pub mod admit;
+pub mod boarding;
+pub mod cache;
 pub mod clock;
+pub mod coalesce;
+pub mod config;
+pub mod context;
+pub mod deliver;
+pub mod demo;
+pub mod depart;
 pub mod error;
+pub mod fetch;
 pub mod http;
 pub mod limits;
 pub mod listener;
+pub mod node;
 pub mod origin;
+pub mod outcome;
+pub mod pass;
 pub mod policy;
+pub mod proxy;
+pub mod purge;
+pub mod rescue;
 pub mod route;
 pub mod status;
 pub mod tasks;
+pub mod telemetry;
 pub mod transform;
+pub mod worker;

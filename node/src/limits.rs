@@ -29,7 +29,35 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time a client has for its TLS handshake.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Bytes of a request method; the longest registered one has 17.
+pub const REQUEST_METHOD_BYTES_MAX: usize = 32;
+/// Bytes of one chunk-size line in a request body; its extensions mean nothing to anybody.
+pub const CHUNK_LINE_BYTES_MAX: usize = 256;
+/// Bytes of all trailers of a request body; they are dropped.
+pub const TRAILER_BYTES_MAX: usize = 4 * KIB;
+
+// --- connections ---
+
+/// Connections the kernel may complete before they are accepted, for each socket; the kernel lowers it to its own limit.
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// Rest after an accept that failed for want of descriptors or buffers.
+pub const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// Bytes the kernel may hold for one client and not have sent; its own default is several MiB for each slow reader.
+pub const SOCKET_UNSENT_BYTES_MAX: u32 = 256 * KIB as u32;
+/// hyper's read and write buffer for one HTTP/1.1 connection, bytes; a whole head must fit.
+pub const CONNECTION_BUFFER_BYTES_MAX: usize = 64 * KIB;
+/// Time an answer may stand still when its client has closed its own side already.
+pub const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time and bytes a refused client may go on sending before it is reset; it reads its answer meanwhile.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// See [`LINGER_TIMEOUT`].
+pub const LINGER_BYTES_MAX: usize = 16 * MIB;
+
 // --- HTTP/2 ---
+
+/// Bytes handed to HTTP/2 at once: one frame of the usual size. What it holds for a client that takes nothing is one
+/// such piece for each stream, for as long as [`BODY_TIMEOUT`].
+pub const H2_PIECE_BYTES: usize = 16 * KIB;
 
 /// Streams a client may have open on one connection.
 pub const H2_STREAMS_MAX: u32 = 100;
@@ -39,6 +67,8 @@ pub const H2_SEND_BUFFER_BYTES: usize = 64 * KIB;
 pub const H2_STREAM_WINDOW_BYTES: u32 = 64 * KIB as u32;
 /// Receive window of one connection, bytes.
 pub const H2_CONNECTION_WINDOW_BYTES: u32 = 256 * KIB as u32;
+/// Bytes of one decoded header list, counted as RFC 9113 6.5.2 does: 32 more for each field.
+pub const H2_HEADER_LIST_BYTES_MAX: u32 = REQUEST_HEAD_BYTES_MAX as u32;
 /// Streams reset by the peer that may wait to be accepted (CVE-2023-44487).
 pub const H2_PENDING_RESETS_MAX: usize = 20;
 /// Streams reset by us for the peer's errors before the connection goes (CVE-2025-8671).
@@ -64,6 +94,16 @@ pub const ORIGIN_IDLE_TIMEOUT: Duration = Duration::from_secs(55);
 pub const ORIGIN_IDLE_MAX: usize = 64;
 /// Connections of one worker to one endpoint by default.
 pub const ORIGIN_CONNECTIONS_MAX: usize = 512;
+/// Bytes of an origin's answer read ahead of whoever takes them, for one connection.
+pub const ORIGIN_BUFFER_BYTES_MAX: usize = 128 * KIB;
+/// Addresses tried for one name of an origin.
+pub const ORIGIN_ADDRESSES_MAX: usize = 16;
+/// Time the addresses of a name are used before they are asked for again; they stay while nobody answers.
+pub const ORIGIN_ADDRESSES_TIME: Duration = Duration::from_secs(10);
+/// Shortest pause between two looks for origin connections that were unused too long.
+pub const ORIGIN_REAP_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// Addresses of a client's `X-Forwarded-For` that are passed on; in a longer list nothing can be trusted.
+pub const FORWARDED_FOR_MAX: usize = 32;
 /// Failures in a row that eject an endpoint.
 pub const ORIGIN_EJECT_AFTER: u32 = 3;
 /// Time an ejected endpoint rests before it is tried again.
@@ -78,7 +118,7 @@ pub const SEATS_MAX: usize = 50_000;
 /// Time a key found unshareable is passed without queueing (hit-for-miss).
 pub const HIT_FOR_MISS_TIME: Duration = Duration::from_secs(120);
 /// Keys remembered as unshareable, at the most.
-pub const HIT_FOR_MISS_KEYS_MAX: usize = 100_000;
+pub const HIT_FOR_MISS_KEYS_MAX: u64 = 100_000;
 /// Variants of one URL; the oldest leaves.
 pub const VARIANTS_MAX: usize = 64;
 /// Ranges answered in one multipart answer; more and the whole body is sent (RFC 9110 14.2).
@@ -87,11 +127,68 @@ pub const RANGES_MAX: usize = 16;
 pub const COMPRESS_BYTES_MIN: u64 = 256;
 /// Bytes above which an encoded form is streamed and not kept.
 pub const COMPRESS_KEEP_BYTES_MAX: u64 = 16 * MIB as u64;
+/// Bytes of input encoded at a stretch: well below a millisecond, then the worker's other connections have their turn.
+pub const COMPRESS_PIECE_BYTES: usize = 64 * KIB;
+/// Window of brotli and zstd, as a power of two: 1 MiB, so that one stream costs a few MiB and no client refuses it
+/// (RFC 9659 allows 8 MiB).
+pub const COMPRESS_WINDOW_BITS_MAX: u32 = 20;
+
+// --- configuration ---
+
+/// Bytes of the configuration, and of each file it refers to: far above any real one, far below harm.
+pub const CONFIG_BYTES_MAX: u64 = 4 * MIB as u64;
+/// Bytes of a node's name: it goes into three fields of every exchange.
+pub const NODE_NAME_BYTES_MAX: usize = 64;
+/// Bytes of objects in memory by default.
+pub const CACHE_MEMORY_BYTES: u64 = 256 * MIB as u64;
+/// Bytes of objects on disk by default.
+pub const CACHE_DISK_BYTES: u64 = 10 * 1024 * MIB as u64;
+/// Bytes of a tier below which it cannot hold what is in flight.
+pub const CACHE_TIER_BYTES_MIN: u64 = 64 * KIB as u64;
+/// Bytes of the largest object kept in memory by default: one large file must not displace a thousand pages.
+pub const MEMORY_OBJECT_BYTES_MAX: u64 = 8 * MIB as u64;
+/// Threads that read and write the disk by default.
+pub const IO_THREADS: usize = 4;
 
 // --- logs ---
 
 /// Access log lines waiting for their writer; more are dropped and counted.
 pub const ACCESS_LOG_QUEUE_MAX: usize = 65_536;
+/// Bytes of access log lines waiting for their writer, whatever their number.
+pub const ACCESS_LOG_QUEUE_BYTES_MAX: usize = 16 * MIB;
+/// Bytes of one field in an access log line; more is cut off.
+pub const ACCESS_LOG_FIELD_BYTES_MAX: usize = 4 * KIB;
+/// Lines of the node's own log waiting for their writer; more are dropped and counted.
+pub const NODE_LOG_QUEUE_MAX: usize = 8_192;
+/// Bytes of the node's own log waiting for their writer.
+pub const NODE_LOG_QUEUE_BYTES_MAX: usize = 4 * MIB;
 
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
+const _: () = assert!(REQUEST_HEAD_BYTES_MAX < CONNECTION_BUFFER_BYTES_MAX);
 const _: () = assert!(REQUEST_HEAD_BYTES_MAX >= 8 * KIB, "hyper's smallest read buffer");
+const _: () = assert!(ORIGIN_HEAD_BYTES_MAX < ORIGIN_BUFFER_BYTES_MAX, "a head must fit its buffer");
+
+// --- purges and the admin listener ---
+
+/// Bytes of a request body on the admin listener. More is 413.
+pub const ADMIN_BODY_BYTES_MAX: usize = MIB;
+/// Time an admin client has for its request body.
+pub const ADMIN_BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for the work an admin request asks for; a disk that hangs makes a 503, never a silence.
+pub const ADMIN_WORK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two log lines about requests without the token, so that a flood of tries is no flood of lines.
+pub const ADMIN_REFUSED_LOG_PAUSE: Duration = Duration::from_secs(10);
+/// Selectors of one purge; more goes in several.
+pub const PURGE_SELECTORS_MAX: usize = 10_000;
+/// Bytes of the id of a purge: a UUID and a part number have room.
+pub const PURGE_ID_BYTES_MAX: usize = 128;
+/// Bytes of the author and of the reason of a purge, each.
+pub const PURGE_TEXT_BYTES_MAX: usize = 1024;
+/// Ids of purges remembered, so that repeating one does nothing; about 3 MiB.
+pub const PURGE_IDS_MAX: usize = 10_000;
+/// Purges in one listing of the history.
+pub const PURGES_LISTED_MAX: usize = 1000;
+/// Bytes of selectors in one listing of the history.
+pub const PURGES_LISTED_BYTES_MAX: usize = 4 * MIB;
+/// Mistakes of one purge told one by one.
+pub const PURGE_MISTAKES_TOLD_MAX: usize = 10;

@@ -1,10 +1,57 @@
 //! Sockets that clients connect to.
+//!
+//! ```text
+//! socket (bind) > accept (permits) > stall (writes) > tls > guard (strict HTTP/1.1, clock) > connection (hyper) > serve
+//! ```
+
+mod accept;
+mod activity;
+mod alarm;
+mod body;
+mod connection;
+mod counters;
+mod guard;
+mod h2_request;
+mod permits;
+mod refusal;
+mod shared;
+mod socket;
+mod stall;
+#[cfg(test)]
+mod tests;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::accept::run;
+pub use self::body::TimedBody;
+pub use self::counters::Counters;
+pub use self::refusal::{Refusal, Timeout};
+pub use self::shared::Shared;
+pub use self::socket::{BindError, Listeners, Socket};
+pub use self::tls::{Certificates, Loaded, TlsError};
 use crate::limits;
+
+/// Whom a connection leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// The client's address.
+    pub address: SocketAddr,
+    /// The address it connected to.
+    pub local: SocketAddr,
+    /// What TLS knows of it; nothing on a plain connection.
+    pub tls: Option<TlsInfo>,
+}
+
+/// What the handshake said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsInfo {
+    /// The name the client asked a certificate for, lower-case.
+    pub sni: Option<Arc<str>>,
+}
 
 /// One address to listen on, as meant.
 #[derive(Debug, Clone, PartialEq, Eq)]

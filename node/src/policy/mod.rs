@@ -1,6 +1,53 @@
 //! RFC 9111 as pure functions: fields and a time in, a verdict and its reason out. No I/O, no clock, no async.
+//!
+//! ```text
+//! directives  Cache-Control as a request or an answer carries it (RFC 9111 5.2)
+//! targeted    CDN-Cache-Control and Surrogate-Control, which replace it for us (RFC 9213)
+//! storing     may this answer be kept, and which of its fields (RFC 9111 3)
+//! freshness   how old it is and how long it lives (RFC 9111 4.2)
+//! serving     fresh, stale while it is refreshed, or to the origin first (RFC 9111 4.2.4, RFC 5861)
+//! validation  conditions of clients, our own conditions, what a 304 or a HEAD updates (RFC 9111 4.3)
+//! vary        which variant a request selects (RFC 9111 4.1)
+//! invalidation  what an unsafe method makes wrong (RFC 9111 4.4)
+//! baseline    the second opinion of the crate `http-cache-semantics`
+//! ```
+//!
+//! Everything but [`serving`], [`vary`] and the conditions of a client runs on a miss or a refresh only.
+
+pub mod directives;
+pub mod freshness;
+pub mod invalidation;
+pub mod serving;
+pub mod storing;
+pub mod targeted;
+pub mod validation;
+pub mod vary;
+
+mod baseline;
+mod dates;
+#[cfg(test)]
+mod differential;
+mod etag;
+pub mod tags;
+mod reference;
+mod structured;
 
 use std::time::Duration;
+
+use http::HeaderName;
+
+/// What becomes of `Set-Cookie` in an answer that could be stored otherwise (RFC 9111 7.3 leaves it to the origin).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SetCookie {
+    /// Not stored, unless the origin says `public` or `s-maxage` or names the field in a qualified `no-cache` or
+    /// `private`; then it is stored without the field.
+    #[default]
+    Refuse,
+    /// Stored as if the field were not there, and without it.
+    Strip,
+    /// Stored and given to everyone, as RFC 9111 3.1 and 7.3 read to the letter.
+    Keep,
+}
 
 /// What a site says about caching, as meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,12 +60,20 @@ pub struct Config {
     pub stale_while_revalidate: Duration,
     /// `stale-if-error` where the origin says nothing.
     pub stale_if_error: Duration,
+    /// Time past its lifetime that an answer is served while no endpoint of the origin can be reached at all and the
+    /// origin did not forbid it (RFC 9111 4.2.4: a disconnected cache).
+    pub stale_if_unreachable: Duration,
     /// Whether `no-cache`, `no-store`, `max-age` and `only-if-cached` of a client count.
     pub client_directives: bool,
-    /// Whether `max-stale` and `min-fresh` of a client count.
+    /// Whether `max-stale`, `min-fresh` and `stale-if-error` of a client count.
     pub client_staleness: bool,
     /// How long a stale answer is kept for revalidation after its lifetime.
     pub keep: Duration,
+    /// Answers with `Set-Cookie`.
+    pub set_cookie: SetCookie,
+    /// Fields that replace `Cache-Control` and `Expires` for this cache, the first valid one wins (RFC 9213 2.2).
+    /// `surrogate-control` is read by its own, older grammar.
+    pub targets: Vec<HeaderName>,
 }
 
 impl Default for Config {
@@ -28,9 +83,26 @@ impl Default for Config {
             heuristic_max: Duration::from_secs(24 * 3600),
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
+            stale_if_unreachable: Duration::from_secs(24 * 3600),
             client_directives: true,
             client_staleness: false,
             keep: Duration::from_secs(7 * 24 * 3600),
+            set_cookie: SetCookie::Refuse,
+            targets: vec![targeted::CDN_CACHE_CONTROL, targeted::SURROGATE_CONTROL],
         }
     }
+}
+
+/// Header maps for the tables of the tests: `"Cache-Control: max-age=1|Age: 3"`.
+#[cfg(test)]
+fn fields(lines: &str) -> http::HeaderMap {
+    let mut map = http::HeaderMap::new();
+    for line in lines.split('|').filter(|line| !line.is_empty()) {
+        let (name, value) = line.split_once(':').expect("a test's field line has a colon");
+        let name = HeaderName::from_bytes(name.trim().as_bytes()).expect("a test's field name is a token");
+        let value =
+            http::HeaderValue::from_bytes(value.trim().as_bytes()).expect("a test's value is one line");
+        map.append(name, value);
+    }
+    map
 }

@@ -1,6 +1,10 @@
 //! Which site a request belongs to.
 
+pub mod matcher;
+
 use crate::{origin, policy, transform};
+
+pub use matcher::Sites;
 
 /// One site, as meant: the hosts it answers for and what it says to every part.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,110 @@
+//! Before the cache is asked: which site, which key, and what is refused.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::request::Parts;
+use http::{HeaderMap, Method, Uri, header};
+use http_body::Body as _;
+
+use crate::cache::key;
+use crate::context::{Client, Exchange, Facts};
+use crate::http::Body;
+use crate::limits::REQUEST_TARGET_BYTES_MAX;
+use crate::origin::forward;
+use crate::rescue::Refusal;
+use crate::worker::{Site, Worker};
+
+/// Notes what is known of a request before anything is decided.
+#[must_use]
+pub fn note(worker: &Worker, request: Parts, client: Client) -> Exchange {
+    let core = &worker.core;
+    Exchange {
+        request,
+        client,
+        started: Instant::now(),
+        now: core.clock.now(),
+        position: core.cache.store().seq(),
+        host: String::new(),
+        url: String::new(),
+        target: String::new(),
+        facts: Facts::default(),
+    }
+}
+
+/// Finds the site and the key of a request.
+///
+/// # Errors
+/// Why the node answers it itself.
+pub fn admit(worker: &Worker, exchange: &mut Exchange, body: &Body) -> Result<Arc<Site>, Refusal> {
+    let request = &exchange.request;
+    if matches!(request.method, Method::CONNECT | Method::TRACE) {
+        return Err(Refusal::Method);
+    }
+    let target = request.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    if target.len() > REQUEST_TARGET_BYTES_MAX {
+        return Err(Refusal::TargetTooLong);
+    }
+    let (host, port) = authority(&request.uri, &request.headers).ok_or(Refusal::BadRequest)?;
+    let port = port.unwrap_or(if exchange.client.tls { 443 } else { 80 });
+    exchange.host.push_str(host);
+    exchange.host.make_ascii_lowercase();
+    if exchange.client.sni.as_deref().is_some_and(|sni| !sni.eq_ignore_ascii_case(&exchange.host)) {
+        return Err(Refusal::Misdirected);
+    }
+    let site = worker.sites.load().find(&exchange.host).map(Arc::clone).ok_or(Refusal::Misdirected)?;
+    if forward::looped(&request.headers, &worker.core.name) {
+        return Err(Refusal::Loop);
+    }
+    if let Some(options) = request.headers.get(header::CONNECTION)
+        && !matches!(options.as_bytes(), b"keep-alive" | b"Keep-Alive" | b"close")
+    {
+        forward::clean_request(&mut exchange.request.headers);
+    }
+    key::target(target, &mut exchange.target).map_err(|_| Refusal::BadRequest)?;
+    key::url(exchange.client.scheme(), &exchange.host, port, &exchange.target, &mut exchange.url);
+    if body.size_hint().lower() > site.config.request_body_max {
+        return Err(Refusal::BodyTooLarge);
+    }
+    Ok(site)
+}
+
+/// Host and port a request is for: of its target where it is absolute (HTTP/2 always), of `Host` otherwise
+/// (RFC 9110 7.2).
+fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<(&'a str, Option<u16>)> {
+    let text = match uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => {
+            let mut hosts = headers.get_all(header::HOST).iter();
+            let (first, None) = (hosts.next()?, hosts.next()) else { return None };
+            first.to_str().ok()?
+        }
+    };
+    let (host, port) = key::authority(text).ok()?;
+    Some((host.strip_suffix('.').unwrap_or(host), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_authority_is_the_targets_or_hosts() {
+        let rows: [(&str, &[&str], Option<(&str, Option<u16>)>); 6] = [
+            ("/", &["a.example"], Some(("a.example", None))),
+            ("/", &["a.example.:8080"], Some(("a.example", Some(8080)))),
+            ("/", &["a.example."], Some(("a.example", None))),
+            ("/", &["a.example", "a.example"], None),
+            ("/", &[], None),
+            ("http://b.example:1/x", &["a.example"], Some(("b.example", Some(1)))),
+        ];
+        for (uri, hosts, wanted) in rows {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(header::HOST, host.parse().expect("a field value"));
+            }
+            let uri: Uri = uri.parse().expect("a target");
+            assert_eq!(authority(&uri, &headers), wanted, "{uri} {hosts:?}");
+        }
+    }
+}

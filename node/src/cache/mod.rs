@@ -1,0 +1,146 @@
+//! HTTP meaning over the store: which stored answer a request selects, and how a new one is laid down.
+
+pub mod fill;
+pub mod key;
+pub mod stored;
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::HeaderMap;
+use larder_store::{Hit, Key, KeyRef, Load, Peek, Seq, Store, Writer};
+
+use crate::limits::VARIANTS_MAX;
+use crate::policy::vary::{self, VaryNames};
+use crate::status::Forward;
+use stored::{Answer, Stored, Variants};
+
+/// A stored answer of the node.
+pub type Entry = larder_store::Entry<Stored>;
+
+/// Lists of field names remembered for one URL; origins that vary on more kinds of lists lose the oldest.
+const SPECS_MAX: usize = 4;
+
+/// The store, as HTTP sees it.
+pub struct Cache {
+    store: Store<Stored>,
+    /// Two fills of one URL must not lose each other's variant.
+    marking: tokio::sync::Mutex<()>,
+    versions: AtomicU64,
+}
+
+/// What a request found.
+pub struct Lookup {
+    /// The answer it selects, fresh or not.
+    pub hit: Option<Hit<Stored>>,
+    /// Why there is none.
+    pub why: Forward,
+    /// The secondary key the request has, as far as it is known before an answer; empty without variants.
+    pub variant: String,
+}
+
+impl Cache {
+    /// Puts HTTP over `store`.
+    #[must_use]
+    pub fn new(store: Store<Stored>) -> Self {
+        // Version ids must not repeat after a restart, or an encoded form could meet another body's head.
+        let versions = AtomicU64::new(RandomState::new().hash_one(std::process::id()));
+        Self { store, marking: tokio::sync::Mutex::new(()), versions }
+    }
+
+    /// The store below.
+    #[must_use]
+    pub const fn store(&self) -> &Store<Stored> {
+        &self.store
+    }
+
+    /// A name for the bytes of a new body.
+    pub fn new_version(&self) -> u64 {
+        self.versions.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The answer stored for `url` that `request` selects (RFC 9111 4.1).
+    pub async fn lookup(&self, url: &str, request: &HeaderMap, own_encoding: bool) -> Lookup {
+        let Some(first) = self.get(KeyRef::new(url, "")).await else {
+            return Lookup { hit: None, why: Forward::UriMiss, variant: String::new() };
+        };
+        let Stored::Variants(variants) = first.entry.head() else {
+            return Lookup { hit: Some(first), why: Forward::UriMiss, variant: String::new() };
+        };
+        let mut newest = String::new();
+        for spec in &variants.specs {
+            let variant = vary::variant(&VaryNames::from_text(spec), request, own_encoding);
+            if let Some(hit) = self.get(KeyRef::new(url, &variant)).await {
+                return Lookup { hit: Some(hit), why: Forward::VaryMiss, variant };
+            }
+            if newest.is_empty() {
+                newest = variant;
+            }
+        }
+        Lookup { hit: None, why: Forward::VaryMiss, variant: newest }
+    }
+
+    /// The form of `entry` that we encoded earlier, if it is there and of the same body.
+    pub async fn derived(&self, url: &str, variant: &str, of: &Answer) -> Option<Hit<Stored>> {
+        let hit = self.get(KeyRef::new(url, variant)).await?;
+        let Stored::Answer(answer) = hit.entry.head() else { return None };
+        (answer.version == of.version).then_some(hit)
+    }
+
+    /// Memory at once, the disk where it must be, trouble as a miss.
+    async fn get(&self, key: KeyRef<'_>) -> Option<Hit<Stored>> {
+        match self.store.peek(key) {
+            Peek::Memory(hit) => Some(hit),
+            Peek::Absent => None,
+            Peek::Disk => match self.store.load(key).await {
+                Load::Hit(hit) => Some(hit),
+                Load::Busy | Load::Miss => None,
+            },
+        }
+    }
+
+    /// Starts to store an answer under its secondary key.
+    pub fn begin(
+        &self,
+        url: &str,
+        variant: &str,
+        answer: Answer,
+        tags: Vec<String>,
+        born: Seq,
+        length: Option<u64>,
+    ) -> Writer<Stored> {
+        self.store.writer(Key::new(url, variant), Stored::Answer(answer), tags, born, length)
+    }
+
+    /// Notes that `url` varies on `names` and that `variant` is stored now; the oldest variant leaves when there are
+    /// too many (`Vary: User-Agent` would otherwise fill the store with one URL).
+    pub async fn mark(&self, url: &str, names: &VaryNames, variant: &str, born: Seq) {
+        let _one_at_a_time = self.marking.lock().await;
+        let mut variants = match self.get(KeyRef::new(url, "")).await {
+            Some(hit) => match hit.entry.head() {
+                Stored::Variants(variants) => variants.clone(),
+                Stored::Answer(_) => Variants::default(),
+            },
+            None => Variants::default(),
+        };
+        let spec = names.as_str();
+        if variants.specs.first().is_some_and(|s| **s == *spec) && variants.known.iter().any(|k| **k == *variant) {
+            return;
+        }
+        variants.specs.retain(|known| **known != *spec);
+        variants.specs.insert(0, spec.into());
+        variants.specs.truncate(SPECS_MAX);
+        variants.known.retain(|known| **known != *variant);
+        variants.known.push(variant.into());
+        while variants.known.len() > VARIANTS_MAX {
+            let oldest = variants.known.remove(0);
+            self.store.remove(KeyRef::new(url, &oldest));
+        }
+        let head = Stored::Variants(variants);
+        let writer = self.store.writer(Key::new(url, ""), head, Vec::new(), born, Some(0));
+        if let Err(why) = writer.commit().await {
+            tracing::debug!(url, ?why, "variants not noted");
+        }
+    }
+}

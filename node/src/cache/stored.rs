@@ -1,0 +1,276 @@
+//! The head of a stored answer: what a hit needs, prepared when it is stored, and how it is drawn on disk.
+//!
+//! ```text
+//! version u8 = 1 | kind u8 | ...
+//! kind 0, an answer:
+//!   status u16 | version id u64 | coding u8 | flags u8 | response_time u64 | corrected_age u64 | lifetime u64 |
+//!   stale_while_revalidate u64 | stale_if_error u64 | fields u16 | { name u16 + bytes | value u32 + bytes }*
+//! kind 1, the variants of a URL:
+//!   specs u16 | { u16 + bytes }* | known u16 | { u32 + bytes }*
+//! ```
+//! Integers are little endian, times are milliseconds. The store checks the whole for damage before it is decoded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use larder_store::Head;
+
+use crate::clock::Timestamp;
+use crate::policy::freshness::Freshness;
+use crate::transform::compress::Coding;
+
+const FORMAT: u8 = 1;
+const KIND_ANSWER: u8 = 0;
+const KIND_VARIANTS: u8 = 1;
+/// Their places are their numbers on disk.
+const CODINGS: [Coding; 4] = [Coding::Identity, Coding::Gzip, Coding::Brotli, Coding::Zstd];
+
+/// What lies under a key: an answer, or where the variants of the URL are.
+#[derive(Debug, Clone)]
+pub enum Stored {
+    /// An answer, ready to be served.
+    Answer(Answer),
+    /// The URL has variants: look under their keys.
+    Variants(Variants),
+}
+
+/// A stored answer's head.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status it is served with.
+    pub status: StatusCode,
+    /// Its end-to-end fields, as they are served but for `Age`, `Via` and `Cache-Status`.
+    pub headers: Arc<HeaderMap>,
+    /// How long it is good for.
+    pub freshness: Freshness,
+    /// Names the bytes of the body: kept when a 304 freshens the head, new with each new body.
+    pub version: u64,
+    /// The coding we gave it; anything but identity is a form derived from the identity form of the same `version`.
+    pub coding: Coding,
+}
+
+/// The secondary keys of a URL (RFC 9111 4.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Variants {
+    /// The lists of field names that answers of this URL varied on, the newest first.
+    pub specs: Vec<Box<str>>,
+    /// The variant keys that are stored, the oldest first.
+    pub known: Vec<Box<str>>,
+}
+
+impl Head for Stored {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(FORMAT);
+        match self {
+            Self::Answer(answer) => {
+                out.push(KIND_ANSWER);
+                answer.encode(out);
+            }
+            Self::Variants(variants) => {
+                out.push(KIND_VARIANTS);
+                variants.encode(out);
+            }
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut from = Cursor(bytes);
+        if from.u8()? != FORMAT {
+            return None;
+        }
+        match from.u8()? {
+            KIND_ANSWER => Answer::decode(&mut from).map(Self::Answer),
+            KIND_VARIANTS => Variants::decode(&mut from).map(Self::Variants),
+            _ => None,
+        }
+    }
+
+    fn weight(&self) -> usize {
+        const FIELD_OVERHEAD: usize = 104;
+        match self {
+            Self::Answer(answer) => {
+                let fields = answer.headers.iter();
+                fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD).sum::<usize>() + 256
+            }
+            Self::Variants(variants) => {
+                variants.specs.iter().chain(&variants.known).map(|text| text.len() + 16).sum::<usize>() + 64
+            }
+        }
+    }
+}
+
+impl Answer {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let f = &self.freshness;
+        out.extend_from_slice(&self.status.as_u16().to_le_bytes());
+        out.extend_from_slice(&self.version.to_le_bytes());
+        out.push(CODINGS.iter().position(|coding| *coding == self.coding).unwrap_or(0) as u8);
+        let flags = [f.heuristic, f.no_cache, f.must_revalidate, f.immutable];
+        out.push(flags.iter().enumerate().fold(0, |bits, (i, on)| bits | (u8::from(*on) << i)));
+        out.extend_from_slice(&f.response_time.0.to_le_bytes());
+        for time in [f.corrected_age, f.lifetime, f.stale_while_revalidate, f.stale_if_error] {
+            out.extend_from_slice(&millis(time).to_le_bytes());
+        }
+        let fields = u16::try_from(self.headers.len()).unwrap_or(u16::MAX);
+        out.extend_from_slice(&fields.to_le_bytes());
+        for (name, value) in self.headers.iter().take(usize::from(fields)) {
+            put_short(out, name.as_str().as_bytes());
+            put_long(out, value.as_bytes());
+        }
+    }
+
+    fn decode(from: &mut Cursor<'_>) -> Option<Self> {
+        let status = StatusCode::from_u16(from.u16()?).ok()?;
+        let version = from.u64()?;
+        let coding = *CODINGS.get(usize::from(from.u8()?))?;
+        let flags = from.u8()?;
+        let response_time = Timestamp(from.u64()?);
+        let mut time = || from.u64().map(Duration::from_millis);
+        let (corrected_age, lifetime) = (time()?, time()?);
+        let (stale_while_revalidate, stale_if_error) = (time()?, time()?);
+        let fields = from.u16()?;
+        let mut headers = HeaderMap::with_capacity(usize::from(fields).min(256));
+        for _ in 0..fields {
+            let name = HeaderName::from_bytes(from.short()?).ok()?;
+            headers.append(name, HeaderValue::from_bytes(from.long()?).ok()?);
+        }
+        let freshness = Freshness {
+            response_time,
+            corrected_age,
+            lifetime,
+            heuristic: flags & 1 != 0,
+            no_cache: flags & 2 != 0,
+            must_revalidate: flags & 4 != 0,
+            immutable: flags & 8 != 0,
+            stale_while_revalidate,
+            stale_if_error,
+        };
+        Some(Self { status, headers: Arc::new(headers), freshness, version, coding })
+    }
+}
+
+impl Variants {
+    fn encode(&self, out: &mut Vec<u8>) {
+        for list in [&self.specs, &self.known] {
+            let count = u16::try_from(list.len()).unwrap_or(u16::MAX);
+            out.extend_from_slice(&count.to_le_bytes());
+            for text in list.iter().take(usize::from(count)) {
+                put_long(out, text.as_bytes());
+            }
+        }
+    }
+
+    fn decode(from: &mut Cursor<'_>) -> Option<Self> {
+        let mut list = || -> Option<Vec<Box<str>>> {
+            let count = from.u16()?;
+            (0..count).map(|_| std::str::from_utf8(from.long()?).ok().map(Box::from)).collect()
+        };
+        Some(Self { specs: list()?, known: list()? })
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn put_short(out: &mut Vec<u8>, bytes: &[u8]) {
+    let len = u16::try_from(bytes.len()).expect("the http crate allows field names of 64 KiB at most");
+    out.extend_from_slice(&len.to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn put_long(out: &mut Vec<u8>, bytes: &[u8]) {
+    let len = u32::try_from(bytes.len()).expect("heads are limited to kilobytes");
+    out.extend_from_slice(&len.to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+struct Cursor<'a>(&'a [u8]);
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (head, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(head)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.take(1).map(|b| b[0])
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        Some(u16::from_le_bytes(self.take(2)?.try_into().ok()?))
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
+    }
+
+    fn short(&mut self) -> Option<&'a [u8]> {
+        let len = self.u16()?;
+        self.take(usize::from(len))
+    }
+
+    fn long(&mut self) -> Option<&'a [u8]> {
+        let len = self.u32()?;
+        self.take(len as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer() -> Answer {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("text/html"));
+        headers.append("x-a", HeaderValue::from_static("1"));
+        headers.append("x-a", HeaderValue::from_bytes(b"\xff\x80").expect("obs-text is a field value"));
+        let freshness = Freshness {
+            response_time: Timestamp(1_700_000_000_123),
+            corrected_age: Duration::from_secs(3),
+            lifetime: Duration::from_secs(60),
+            heuristic: true,
+            no_cache: false,
+            must_revalidate: true,
+            immutable: false,
+            stale_while_revalidate: Duration::from_secs(5),
+            stale_if_error: Duration::from_millis(1),
+        };
+        let headers = Arc::new(headers);
+        Answer { status: StatusCode::NOT_FOUND, headers, freshness, version: 77, coding: Coding::Brotli }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let mut bytes = Vec::new();
+        Stored::Answer(answer()).encode(&mut bytes);
+        let Some(Stored::Answer(back)) = Stored::decode(&bytes) else { panic!("not an answer") };
+        let wanted = answer();
+        assert_eq!((back.status, back.version, back.coding), (wanted.status, wanted.version, wanted.coding));
+        assert_eq!(back.headers, wanted.headers);
+        assert_eq!(format!("{:?}", back.freshness), format!("{:?}", wanted.freshness));
+
+        let variants = Variants { specs: vec!["accept".into()], known: vec!["accept\na".into(), "".into()] };
+        bytes.clear();
+        Stored::Variants(variants.clone()).encode(&mut bytes);
+        let Some(Stored::Variants(back)) = Stored::decode(&bytes) else { panic!("not variants") };
+        assert_eq!(back, variants);
+    }
+
+    #[test]
+    fn cut_or_foreign_bytes_decode_to_nothing() {
+        let mut bytes = Vec::new();
+        Stored::Answer(answer()).encode(&mut bytes);
+        for len in 0..bytes.len() {
+            assert!(Stored::decode(&bytes[..len]).is_none(), "{len} of {} bytes", bytes.len());
+        }
+        bytes[0] = FORMAT + 1;
+        assert!(Stored::decode(&bytes).is_none());
+    }
+}

@@ -1,0 +1,265 @@
+//! One fetch per key, however many ask: flights, their pilots and the seats in them.
+//!
+//! The pilot (the task that fetches) owns the flight; whoever asks only sits in it, so a client that leaves cancels
+//! nobody. A flight that ends without landing fails everyone in it: no second stampede behind the first.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::clock::Timestamp;
+use crate::limits::{HIT_FOR_MISS_KEYS_MAX, HIT_FOR_MISS_TIME, SEAT_WAIT_MAX, SEATS_MAX};
+
+const SHARDS: usize = 64;
+
+type Shard<T> = Mutex<HashMap<u128, Arc<Flight<T>>>>;
+
+/// All fetches that others may join.
+pub struct Flights<T> {
+    shards: Box<[Shard<T>]>,
+    /// Keys whose answers could not be shared, each until when it is remembered (hit-for-miss).
+    unshareable: moka::sync::Cache<u128, Timestamp>,
+}
+
+/// One fetch on its way. `position` is the purge position before it left: whoever asks later than a newer purge
+/// must not be served by it.
+pub struct Flight<T> {
+    position: u64,
+    outcome: OnceLock<T>,
+    over: OnceLock<()>,
+    moved: Notify,
+    seats: AtomicUsize,
+}
+
+/// How a request goes on.
+pub enum Seat<T> {
+    /// It leads: it has to start the fetch.
+    Pilot(Pilot<T>),
+    /// Someone fetches already: wait for that.
+    Passenger(Arc<Flight<T>>),
+    /// Go alone: the key is known as unshareable, or the flight is full.
+    Alone,
+}
+
+/// The right and the duty to land a flight. Dropped without landing, everyone in it fails.
+pub struct Pilot<T> {
+    flight: Arc<Flight<T>>,
+    flights: Option<(Arc<Flights<T>>, u128)>,
+}
+
+impl<T> Default for Flights<T> {
+    fn default() -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect();
+        Self { shards, unshareable: moka::sync::Cache::new(HIT_FOR_MISS_KEYS_MAX) }
+    }
+}
+
+impl<T: Clone> Flights<T> {
+    fn shard(&self, key: u128) -> &Shard<T> {
+        &self.shards[shard_of(key)]
+    }
+
+    /// Takes a seat in the flight for `key`, or becomes its pilot.
+    pub fn board(self: &Arc<Self>, key: u128, position: u64, now: Timestamp) -> Seat<T> {
+        if self.is_unshareable(key, now) {
+            return Seat::Alone;
+        }
+        let mut shard = self.shard(key).lock();
+        match shard.get(&key) {
+            Some(flight) if flight.position >= position => {
+                if flight.seats.fetch_add(1, Ordering::Relaxed) >= SEATS_MAX {
+                    return Seat::Alone;
+                }
+                Seat::Passenger(Arc::clone(flight))
+            }
+            _ => {
+                let flight = Arc::new(Flight::new(position));
+                shard.insert(key, Arc::clone(&flight));
+                Seat::Pilot(Pilot { flight, flights: Some((Arc::clone(self), key)) })
+            }
+        }
+    }
+
+    /// A flight that nobody else can find.
+    #[must_use]
+    pub fn charter(position: u64) -> Pilot<T> {
+        Pilot { flight: Arc::new(Flight::new(position)), flights: None }
+    }
+
+    /// Remembers that the answers for `key` cannot be shared, so that the next herd does not queue.
+    pub fn remember_unshareable(&self, key: u128, now: Timestamp) {
+        self.unshareable.insert(key, now.plus(HIT_FOR_MISS_TIME));
+    }
+
+    /// Forgets it again: an answer was stored after all.
+    pub fn forget_unshareable(&self, key: u128) {
+        self.unshareable.invalidate(&key);
+    }
+
+    fn is_unshareable(&self, key: u128, now: Timestamp) -> bool {
+        self.unshareable.get(&key).is_some_and(|until| until > now)
+    }
+
+    /// Flights on their way, for the metrics.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    /// Whether nothing is on its way.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T: Clone> Flight<T> {
+    fn new(position: u64) -> Self {
+        Self {
+            position,
+            outcome: OnceLock::new(),
+            over: OnceLock::new(),
+            moved: Notify::new(),
+            seats: AtomicUsize::new(1),
+        }
+    }
+
+    /// Whether the outcome is known: whoever boards from now on comes after the answer.
+    pub fn has_landed(&self) -> bool {
+        self.outcome.get().is_some()
+    }
+
+    /// Waits for the outcome; `None` when the flight ended without one.
+    ///
+    /// # Errors
+    /// [`Waited`] after [`SEAT_WAIT_MAX`].
+    pub async fn outcome(&self) -> Result<Option<T>, Waited> {
+        let landed = async {
+            loop {
+                let moved = self.moved.notified();
+                tokio::pin!(moved);
+                moved.as_mut().enable();
+                if let Some(outcome) = self.outcome.get() {
+                    return Some(outcome.clone());
+                }
+                if self.over.get().is_some() {
+                    return None;
+                }
+                moved.await;
+            }
+        };
+        tokio::time::timeout(SEAT_WAIT_MAX, landed).await.map_err(|_| Waited(SEAT_WAIT_MAX))
+    }
+}
+
+/// The wait in a flight was longer than allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("waited {0:?} for another request's fetch")]
+pub struct Waited(pub Duration);
+
+impl<T: Clone> Pilot<T> {
+    /// The flight, to sit in it oneself.
+    #[must_use]
+    pub fn flight(&self) -> Arc<Flight<T>> {
+        Arc::clone(&self.flight)
+    }
+
+    /// Tells everyone the outcome. Others may still join until the pilot is dropped.
+    pub fn land(&self, outcome: T) {
+        let _ = self.flight.outcome.set(outcome);
+        self.flight.moved.notify_waiters();
+    }
+}
+
+impl<T> Drop for Pilot<T> {
+    fn drop(&mut self) {
+        if let Some((flights, key)) = self.flights.take() {
+            let mut shard = flights.shards[shard_of(key)].lock();
+            if shard.get(&key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
+                shard.remove(&key);
+            }
+        }
+        let _ = self.flight.over.set(());
+        self.flight.moved.notify_waiters();
+    }
+}
+
+const fn shard_of(key: u128) -> usize {
+    (key >> 64) as usize % SHARDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn pilot(seat: Seat<u32>) -> Pilot<u32> {
+        match seat {
+            Seat::Pilot(pilot) => pilot,
+            _ => panic!("expected to lead"),
+        }
+    }
+
+    fn passenger(seat: Seat<u32>) -> Arc<Flight<u32>> {
+        match seat {
+            Seat::Passenger(flight) => flight,
+            _ => panic!("expected a seat"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn everyone_gets_the_pilots_outcome() {
+        let flights = Arc::new(Flights::default());
+        let lead = pilot(flights.board(7, 0, NOW));
+        let seats: Vec<_> = (0..500).map(|_| passenger(flights.board(7, 0, NOW))).collect();
+        lead.land(42);
+        for seat in &seats {
+            assert_eq!(seat.outcome().await, Ok(Some(42)));
+        }
+        assert_eq!(passenger(flights.board(7, 0, NOW)).outcome().await, Ok(Some(42)), "joins while it fills");
+        drop(lead);
+        assert!(flights.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flight_that_never_lands_fails_its_passengers() {
+        let flights = Arc::new(Flights::default());
+        let lead = pilot(flights.board(7, 0, NOW));
+        let seat = passenger(flights.board(7, 0, NOW));
+        drop(lead);
+        assert_eq!(seat.outcome().await, Ok(None));
+        let _lead = pilot(flights.board(7, 0, NOW));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_is_bounded() {
+        let flights = Arc::new(Flights::default());
+        let _lead = pilot(flights.board(7, 0, NOW));
+        let seat = passenger(flights.board(7, 0, NOW));
+        assert_eq!(seat.outcome().await, Err(Waited(SEAT_WAIT_MAX)));
+    }
+
+    #[test]
+    fn a_flight_older_than_a_purge_takes_nobody_on_board() {
+        let flights = Arc::new(Flights::<u32>::default());
+        let old = pilot(flights.board(7, 1, NOW));
+        let new = pilot(flights.board(7, 2, NOW));
+        drop(old);
+        passenger(flights.board(7, 2, NOW));
+        drop(new);
+        assert!(flights.is_empty());
+    }
+
+    #[test]
+    fn an_unshareable_key_does_not_queue_until_it_is_forgotten() {
+        let flights = Arc::new(Flights::<u32>::default());
+        flights.remember_unshareable(7, NOW);
+        assert!(matches!(flights.board(7, 0, NOW), Seat::Alone));
+        assert!(matches!(flights.board(7, 0, NOW.plus(HIT_FOR_MISS_TIME)), Seat::Pilot(_)));
+        flights.forget_unshareable(7);
+        assert!(matches!(flights.board(7, 0, NOW), Seat::Pilot(_)));
+    }
+}

@@ -1,0 +1,146 @@
+//! Checks of the files that the configuration refers to: certificates, keys, CA files, the token.
+
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::Check;
+use crate::config::{file, value};
+use crate::{limits, listener};
+
+/// Characters below which a token is guessed too easily.
+const TOKEN_CHARS_GOOD: usize = 16;
+
+impl Check<'_> {
+    pub(super) fn certificates(
+        &mut self,
+        written: &[file::Certificate],
+        listeners: &[listener::Config],
+    ) -> Vec<listener::Certificate> {
+        let tls = listeners.iter().position(|listener| listener.tls);
+        if let Some(index) = tls.filter(|_| written.is_empty()) {
+            let fix = "[[certificate]] with cert = \"cert.pem\" and key = \"key.pem\"";
+            self.wrong("certificate", format!("is missing: listener[{index}] speaks TLS"), fix);
+            // The place is the listener's, because there is nothing else to point at.
+            if let Some(last) = self.mistakes.last_mut() {
+                last.place = last.place.or(self.places.of(&format!("listener[{index}].tls")));
+            }
+        }
+        if tls.is_none() && !written.is_empty() && !listeners.is_empty() {
+            self.warn("certificate", "has no effect: no listener speaks TLS", "tls = true at a [[listener]]");
+        }
+        let numbered = written.iter().enumerate();
+        numbered.map(|(index, pair)| self.certificate(&format!("certificate[{index}]"), pair)).collect()
+    }
+
+    fn certificate(&mut self, path: &str, written: &file::Certificate) -> listener::Certificate {
+        let (cert_path, key_path) = (format!("{path}.cert"), format!("{path}.key"));
+        let (cert, cert_pem) = self.required_file(&cert_path, written.cert.as_deref(), "cert.pem");
+        let (key, key_pem) = self.required_file(&key_path, written.key.as_deref(), "key.pem");
+        let chain = cert_pem.and_then(|pem| self.chain(&cert_path, &cert, &pem));
+        let private = key_pem.and_then(|pem| match PrivateKeyDer::from_pem_slice(&pem) {
+            Ok(private) => Some(private),
+            Err(_) => {
+                let what = format!("{} holds no private key in PEM form", key.display());
+                self.wrong(&key_path, what, "-----BEGIN PRIVATE KEY----- without a passphrase");
+                None
+            }
+        });
+        if let (Some(chain), Some(private)) = (chain, private) {
+            let pair = CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider());
+            if let Err(error) = pair {
+                let what = format!("{} does not go with {}: {error}", key.display(), cert.display());
+                self.wrong(
+                    &key_path,
+                    what,
+                    "the key the certificate was issued for, the leaf first in `cert`",
+                );
+            }
+        }
+        listener::Certificate { cert, key }
+    }
+
+    pub(super) fn ca_file(&mut self, path: &str, written: &str) -> PathBuf {
+        let (file, pem) = self.required_file(path, Some(written), "ca.pem");
+        if let Some(pem) = pem {
+            self.chain(path, &file, &pem);
+        }
+        file
+    }
+
+    fn chain(&mut self, path: &str, file: &Path, pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        let chain = chain.ok().filter(|chain| !chain.is_empty());
+        if chain.is_none() {
+            let what = format!("{} holds no certificate in PEM form", file.display());
+            self.wrong(path, what, "-----BEGIN CERTIFICATE----- and so on");
+        }
+        chain
+    }
+
+    fn required_file(
+        &mut self,
+        path: &str,
+        written: Option<&str>,
+        example: &str,
+    ) -> (PathBuf, Option<Vec<u8>>) {
+        let Some(text) = written.filter(|text| !text.is_empty()) else {
+            let key = path.rsplit('.').next().unwrap_or(path);
+            self.wrong(path, "is missing", format!("{key} = {example:?}"));
+            return (PathBuf::new(), None);
+        };
+        let file = self.base.join(text);
+        match read(&file) {
+            Ok(bytes) => (file, Some(bytes)),
+            Err(error) => {
+                let fix = match error.kind() {
+                    std::io::ErrorKind::NotFound => "relative paths are relative to this file",
+                    std::io::ErrorKind::PermissionDenied => "let the user that runs larder read it",
+                    _ => "",
+                };
+                self.wrong(path, format!("{} cannot be read: {error}", file.display()), fix);
+                (file, None)
+            }
+        }
+    }
+
+    pub(super) fn token(&mut self, written: Option<&str>) -> Option<Arc<str>> {
+        let path = "admin.token_file";
+        let (file, bytes) = self.required_file(path, written, "admin.token");
+        let bytes = bytes?;
+        let shown = file.display();
+        let make = format!("head -c 24 /dev/urandom | base64 > {shown}; chmod 600 {shown}");
+        let token = std::str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
+        if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+            self.wrong(path, format!("{shown} is not one line of visible ASCII"), make);
+            return None;
+        }
+        if token.len() < TOKEN_CHARS_GOOD {
+            let what = format!("the token in {shown} is shorter than {TOKEN_CHARS_GOOD} characters");
+            self.warn(path, what, make);
+        }
+        let mode = std::fs::metadata(&file).map_or(0, |data| data.permissions().mode());
+        if mode & 0o077 != 0 {
+            let what = format!("{shown} may be read or written by others (mode {:03o})", mode & 0o777);
+            self.warn(path, what, format!("chmod 600 {shown}"));
+        }
+        Some(token.into())
+    }
+}
+
+/// A whole file, unless it is larger than any of these should be.
+fn read(file: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)?.take(limits::CONFIG_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limits::CONFIG_BYTES_MAX {
+        let most = value::show_size(limits::CONFIG_BYTES_MAX);
+        return Err(std::io::Error::other(format!("it is larger than {most}")));
+    }
+    Ok(bytes)
+}

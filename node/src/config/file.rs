@@ -1,0 +1,288 @@
+//! The configuration as written: one struct a section, nothing interpreted.
+//!
+//! The comments here are the descriptions of `larder schema`; a default named in one is held to the real default by
+//! a test. A key left out is `None`, so that `check` alone knows the defaults.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+
+/// Configuration of a Larder node. Relative paths are relative to this file.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct File {
+    /// Who this node is.
+    pub node: Node,
+    /// The cache in memory and on disk.
+    pub cache: Cache,
+    /// Addresses that clients connect to; at least one.
+    pub listener: Vec<Listener>,
+    /// Certificates for the listeners with TLS, chosen by SNI from the names inside them.
+    pub certificate: Vec<Certificate>,
+    /// What all listeners together allow.
+    pub limits: Limits,
+    /// The operator's own listener: health, metrics, purge, reload. Left out, there is none.
+    pub admin: Option<Admin>,
+    /// Logs.
+    pub log: Log,
+    /// What is served, and from where; at least one.
+    pub site: Vec<Site>,
+}
+
+/// Who this node is.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Node {
+    /// Name of this node in Cache-Status, Via and CDN-Loop: a letter, then letters, digits, `.`, `_` or `-`.
+    /// Every node needs its own: a request that meets the same name again is a loop.
+    pub name: Option<String>,
+    /// Worker threads, each with its own event loop and sockets. Default: one for each core.
+    #[schemars(range(min = 1, max = 1024))]
+    pub workers: Option<u64>,
+}
+
+/// The cache in memory and on disk.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cache {
+    /// Directory of the cache on disk; Larder owns everything in it.
+    pub directory: Option<String>,
+    /// Bytes of objects kept in memory. Default: `256MiB`.
+    pub memory: Option<Size>,
+    /// Bytes of objects kept on disk; `0` is memory only and needs no directory. Default: `10GiB`.
+    pub disk: Option<Size>,
+    /// Largest object that is cached; larger ones pass through. Default: a quarter of `disk`.
+    pub object_max: Option<Size>,
+    /// Largest object that is kept in memory. Default: an eighth of `memory`, at the most 8 MiB.
+    pub memory_object_max: Option<Size>,
+    /// Threads that read and write the disk. Default: `4`.
+    #[schemars(range(min = 1, max = 256))]
+    pub io_threads: Option<u64>,
+}
+
+/// An address that clients connect to.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listener {
+    /// IP address and port, such as `0.0.0.0:80` or `[::]:443`; port 0 takes a free one.
+    pub address: Option<String>,
+    /// Speak TLS with ALPN h2 and http/1.1. Default: `false`.
+    pub tls: Option<bool>,
+}
+
+/// A certificate with its key.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Certificate {
+    /// PEM file of the certificate chain, the leaf first.
+    pub cert: Option<String>,
+    /// PEM file of the private key.
+    pub key: Option<String>,
+}
+
+/// What all listeners together allow.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Open client connections. Default: `10000`.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub connections_max: Option<u64>,
+    /// Time a client has for a complete request head. Default: `10s`.
+    pub head_timeout: Option<Time>,
+    /// Time a kept-alive connection may stay idle. Default: `60s`.
+    pub idle_timeout: Option<Time>,
+    /// Longest silence inside a request body, or while a client takes nothing of its answer. Default: `30s`.
+    pub body_timeout: Option<Time>,
+    /// Time between SIGTERM and the end, whatever is still in flight. Default: `30s`.
+    pub drain_timeout: Option<Time>,
+}
+
+/// The operator's own listener. Keep it off public addresses.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// IP address and port, such as `127.0.0.1:9901`.
+    pub address: Option<String>,
+    /// File with the token that `Authorization: Bearer` must carry; readable by its owner only.
+    pub token_file: Option<String>,
+}
+
+/// Logs.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// Access log: `off`, `stdout` or a file, which is reopened on SIGHUP. Default: `off`.
+    pub access: Option<String>,
+    /// Form of an access line. Default: `json`.
+    pub format: Option<Format>,
+    /// How much the node says of itself on stderr. Default: `info`.
+    pub level: Option<Level>,
+}
+
+/// Form of an access line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// One JSON object a line.
+    Json,
+    /// The combined format of Apache and nginx.
+    Combined,
+}
+
+/// How much the node says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Nothing.
+    Off,
+    /// What needs a hand.
+    Error,
+    /// What may soon need one.
+    Warn,
+    /// Start, stop, reload, purges, endpoints that come and go.
+    Info,
+    /// Why each request went the way it went.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// One site: the hosts it answers for and what is done for them.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Site {
+    /// Name in logs and metrics. Default: the first of `hosts`.
+    pub name: Option<String>,
+    /// Hosts, such as `www.example.com`, `*.example.com` (any depth below it) or `*` (any host).
+    /// The exact one wins, then the longest `*.`, then `*`.
+    pub hosts: Vec<String>,
+    /// Largest request body; more is answered with 413. Default: `1GiB`.
+    pub request_body_max: Option<Size>,
+    /// Send Surrogate-Key, Cache-Tag and Cache-Groups on to clients. Default: `false`.
+    pub show_tags: Option<bool>,
+    /// Where answers come from.
+    pub origin: Origin,
+    /// How answers are cached.
+    pub cache: SiteCache,
+    /// How answers are compressed.
+    pub compression: Compression,
+}
+
+/// Where answers come from.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Origin {
+    /// Servers that are tried in turn, such as `http://127.0.0.1:9000` or `https://origin.example.com`; no path.
+    pub endpoints: Vec<String>,
+    /// `Host` sent to the origin. Default: the one the client asked for.
+    pub host: Option<String>,
+    /// PEM file of the CA certificates trusted for `https` endpoints. Default: those of the system.
+    pub ca_file: Option<String>,
+    /// Name asked for and verified in TLS. Default: the endpoint's host.
+    pub server_name: Option<String>,
+    /// Time to connect, TLS included. Default: `3s`.
+    pub connect_timeout: Option<Time>,
+    /// Time from the request's last byte to the answer's head. Default: `30s`.
+    pub first_byte_timeout: Option<Time>,
+    /// Longest silence inside an answer's body. Default: `30s`.
+    pub between_bytes_timeout: Option<Time>,
+    /// Time an unused connection is kept. Default: `55s`.
+    pub idle_timeout: Option<Time>,
+    /// Connections of one worker to one endpoint. Default: `512`.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub connections_max: Option<u64>,
+    /// Failures in a row that eject an endpoint. Default: `3`.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub eject_after: Option<u64>,
+    /// How long an ejected endpoint rests before it is tried again. Default: `10s`.
+    pub eject_time: Option<Time>,
+}
+
+/// How answers are cached, where the origin leaves it open.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SiteCache {
+    /// Share of the time since Last-Modified that is taken for a lifetime where the origin names none, in percent
+    /// (RFC 9111 4.2.2); 0 turns it off. Default: `10`.
+    #[schemars(range(min = 0, max = 100))]
+    pub heuristic_percent: Option<u64>,
+    /// Longest lifetime found that way. Default: `1d`.
+    pub heuristic_max: Option<Time>,
+    /// `stale-while-revalidate` (RFC 5861) where the origin names none. Default: `0s`.
+    pub stale_while_revalidate: Option<Time>,
+    /// `stale-if-error` (RFC 5861) where the origin names none. Default: `0s`.
+    pub stale_if_error: Option<Time>,
+    /// Obey no-cache, no-store, max-age and only-if-cached of clients. Default: `true`.
+    pub client_directives: Option<bool>,
+    /// Obey max-stale and min-fresh of clients. Default: `false`.
+    pub client_staleness: Option<bool>,
+    /// How long an answer is kept for revalidation after its lifetime. Default: `7d`.
+    pub keep: Option<Time>,
+}
+
+/// How answers are compressed on their way out.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Compression {
+    /// Compress with gzip, brotli or zstd, as the client prefers. Default: `true`.
+    pub enabled: Option<bool>,
+    /// Smallest answer that is compressed. Default: `256B`.
+    pub min_size: Option<Size>,
+    /// Media types that are compressed; `text/*` is all of a kind. Default: text, JSON, XML, JavaScript,
+    /// WebAssembly, SVG and plain fonts.
+    pub types: Option<Vec<String>>,
+    /// gzip level. Default: `6`.
+    #[schemars(range(min = 1, max = 9))]
+    pub gzip_level: Option<u64>,
+    /// brotli quality; above 6 a page waits noticeably. Default: `5`.
+    #[schemars(range(min = 0, max = 11))]
+    pub brotli_level: Option<u64>,
+    /// zstd level. Default: `3`.
+    #[schemars(range(min = 1, max = 19))]
+    pub zstd_level: Option<u64>,
+}
+
+/// A number of bytes as written: `512KiB`, `10GiB`, or plain bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Size {
+    /// Plain bytes.
+    Bytes(u64),
+    /// A number and a unit.
+    Text(String),
+}
+
+/// A time as written: `500ms`, `10s`, `5m`, `12h`, `7d`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Time(pub String);
+
+impl JsonSchema for Size {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A whole number and B, KiB, MiB, GiB or TiB; without a unit it is bytes.",
+            "type": ["string", "integer"],
+            "pattern": "^[0-9]+(B|KiB|MiB|GiB|TiB)?$",
+            "minimum": 0,
+            "examples": ["512KiB", "256MiB", "10GiB"],
+        })
+    }
+}
+
+impl JsonSchema for Time {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A whole number and ms, s, m, h or d.",
+            "type": "string",
+            "pattern": "^[0-9]+(ms|s|m|h|d)$",
+            "examples": ["500ms", "10s", "5m", "12h", "7d"],
+        })
+    }
+}

@@ -1,0 +1,265 @@
+//! What a reload changes, in words; and what only a restart can change.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use super::{Node, value};
+use crate::{access_log, listener, route};
+
+/// The difference between two configurations.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// What is different from now on, such as `site "shop": added`.
+    pub applied: Vec<String>,
+    /// What stays as it was until the node is restarted.
+    pub needs_restart: Vec<String>,
+}
+
+impl Changes {
+    /// Whether the two configurations mean the same.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.applied.is_empty() && self.needs_restart.is_empty()
+    }
+}
+
+/// Compares `new` to `old`, and takes over into `new` what cannot change while the node runs: its name, workers,
+/// listeners, the cache and the admin address. What is then in `new` is what the node runs with.
+pub fn apply(old: &Node, new: &mut Node) -> Changes {
+    let mut changes = Changes::default();
+    keep(&mut changes.needs_restart, "node.name", &old.name, &mut new.name);
+    keep(&mut changes.needs_restart, "node.workers", &old.workers, &mut new.workers);
+    keep_cache(&mut changes.needs_restart, old, new);
+    keep_listeners(&mut changes.needs_restart, old, new);
+    keep_admin(&mut changes, old, new);
+    let applied = &mut changes.applied;
+    limits(applied, &old.limits, &new.limits);
+    if old.certificates != new.certificates {
+        let names =
+            |node: &Node| node.certificates.iter().map(|pair| pair.cert.display().to_string()).collect();
+        let (old, new): (Vec<String>, Vec<String>) = (names(old), names(new));
+        applied.push(format!("certificate: [{}] -> [{}]", old.join(", "), new.join(", ")));
+    }
+    differ(applied, "log.access", &target(&old.log), &target(&new.log));
+    differ(applied, "log.format", &format(&old.log), &format(&new.log));
+    differ(applied, "log.level", &old.log_level.to_string(), &new.log_level.to_string());
+    sites(applied, &old.sites, &new.sites);
+    changes
+}
+
+fn differ<V: PartialEq + Debug>(changes: &mut Vec<String>, path: &str, old: &V, new: &V) {
+    if old != new {
+        changes.push(format!("{path}: {old:?} -> {new:?}"));
+    }
+}
+
+/// Notes the difference and undoes it.
+fn keep<V: PartialEq + Debug + Clone>(changes: &mut Vec<String>, path: &str, old: &V, new: &mut V) {
+    differ(changes, path, old, new);
+    new.clone_from(old);
+}
+
+fn keep_cache(changes: &mut Vec<String>, old: &Node, new: &mut Node) {
+    keep(changes, "cache.directory", &old.cache.directory, &mut new.cache.directory);
+    for (path, old, new) in [
+        ("cache.memory", old.cache.memory, &mut new.cache.memory),
+        ("cache.disk", old.cache.disk, &mut new.cache.disk),
+        ("cache.object_max", old.cache.object_max, &mut new.cache.object_max),
+        ("cache.memory_object_max", old.cache.memory_object_max, &mut new.cache.memory_object_max),
+    ] {
+        if old != *new {
+            changes.push(format!("{path}: {} -> {}", value::show_size(old), value::show_size(*new)));
+            *new = old;
+        }
+    }
+    keep(changes, "cache.io_threads", &old.cache.io_threads, &mut new.cache.io_threads);
+}
+
+fn keep_listeners(changes: &mut Vec<String>, old: &Node, new: &mut Node) {
+    let shown = |config: &listener::Config| {
+        format!("{}{}", config.address, if config.tls { " with TLS" } else { "" })
+    };
+    let added = new.listeners.iter().filter(|one| !old.listeners.contains(one));
+    let removed = old.listeners.iter().filter(|one| !new.listeners.contains(one));
+    changes.extend(added.map(|one| format!("listener {}: added", shown(one))));
+    changes.extend(removed.map(|one| format!("listener {}: removed", shown(one))));
+    new.listeners.clone_from(&old.listeners);
+}
+
+fn keep_admin(changes: &mut Changes, old: &Node, new: &mut Node) {
+    match (&old.admin, &mut new.admin) {
+        (Some(old), Some(new)) => {
+            keep(&mut changes.needs_restart, "admin.address", &old.address, &mut new.address);
+            if old.token != new.token {
+                changes.applied.push("admin.token_file: another token".into());
+            }
+        }
+        (None, None) => {}
+        (old, new) => {
+            let word = if new.is_some() { "added" } else { "removed" };
+            changes.needs_restart.push(format!("admin: {word}"));
+            new.clone_from(old);
+        }
+    }
+}
+
+fn target(log: &access_log::Config) -> String {
+    match &log.target {
+        access_log::Target::Off => "off".into(),
+        access_log::Target::Stdout => "stdout".into(),
+        access_log::Target::File(file) => file.display().to_string(),
+    }
+}
+
+fn format(log: &access_log::Config) -> &'static str {
+    match log.format {
+        access_log::Format::Json => "json",
+        access_log::Format::Combined => "combined",
+    }
+}
+
+fn limits(changes: &mut Vec<String>, old: &listener::Limits, new: &listener::Limits) {
+    differ(changes, "limits.connections_max", &old.connections_max, &new.connections_max);
+    for (path, old, new) in [
+        ("limits.head_timeout", old.head_timeout, new.head_timeout),
+        ("limits.idle_timeout", old.idle_timeout, new.idle_timeout),
+        ("limits.body_timeout", old.body_timeout, new.body_timeout),
+        ("limits.drain_timeout", old.drain_timeout, new.drain_timeout),
+    ] {
+        if old != new {
+            changes.push(format!("{path}: {} -> {}", value::show_time(old), value::show_time(new)));
+        }
+    }
+}
+
+fn sites(changes: &mut Vec<String>, old: &[route::SiteConfig], new: &[route::SiteConfig]) {
+    let by_name = |sites: &[route::SiteConfig]| -> BTreeMap<String, route::SiteConfig> {
+        sites.iter().map(|site| (site.name.clone(), site.clone())).collect()
+    };
+    let (old, new) = (by_name(old), by_name(new));
+    for name in old.keys().filter(|name| !new.contains_key(*name)) {
+        changes.push(format!("site {name:?}: removed"));
+    }
+    for (name, site) in &new {
+        match old.get(name) {
+            None => changes.push(format!("site {name:?}: added")),
+            Some(before) => {
+                let parts = [
+                    ("hosts", before.hosts != site.hosts),
+                    ("origin", before.origin != site.origin),
+                    ("cache", before.policy != site.policy),
+                    ("compression", before.compress != site.compress),
+                    ("request_body_max", before.request_body_max != site.request_body_max),
+                    ("show_tags", before.show_tags != site.show_tags),
+                ];
+                let changed = parts.iter().filter(|(_, changed)| *changed).map(|(part, _)| *part);
+                let changed = changed.collect::<Vec<_>>().join(", ");
+                if !changed.is_empty() {
+                    changes.push(format!("site {name:?}: changed {changed}"));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const BEFORE: &str = r#"
+        [node]
+        name = "edge-1"
+        workers = 2
+        [cache]
+        disk = "0"
+        memory = "64MiB"
+        [[listener]]
+        address = "127.0.0.1:8080"
+        [[site]]
+        hosts = ["a.example"]
+        [site.origin]
+        endpoints = ["http://127.0.0.1:9000"]
+        [[site]]
+        hosts = ["b.example"]
+        [site.origin]
+        endpoints = ["http://127.0.0.1:9001"]
+    "#;
+
+    fn node(text: &str) -> Node {
+        crate::config::parse(Path::new("edge.toml"), text).unwrap().node
+    }
+
+    #[test]
+    fn the_same_file_changes_nothing() {
+        assert!(apply(&node(BEFORE), &mut node(BEFORE)).is_empty());
+    }
+
+    #[test]
+    fn what_can_change_is_applied_and_told() {
+        let after = BEFORE
+            .replace("b.example", "c.example")
+            .replace("9000\"]", "9000\", \"http://127.0.0.1:9002\"]\n[site.cache]\nkeep = \"1d\"")
+            .replace("[cache]", "[limits]\nidle_timeout = \"2m\"\n[log]\nlevel = \"debug\"\n[cache]");
+        let mut new = node(&after);
+        let changes = apply(&node(BEFORE), &mut new);
+        assert_eq!(
+            changes.applied,
+            [
+                "limits.idle_timeout: 1m -> 2m",
+                "log.level: \"info\" -> \"debug\"",
+                "site \"b.example\": removed",
+                "site \"a.example\": changed origin, cache",
+                "site \"c.example\": added",
+            ]
+        );
+        assert_eq!(changes.needs_restart, [""; 0]);
+        assert_eq!(new, node(&after), "nothing was taken back");
+    }
+
+    #[test]
+    fn what_cannot_change_stays_and_is_told() {
+        let after = BEFORE
+            .replace("edge-1", "edge-2")
+            .replace("workers = 2", "workers = 3")
+            .replace("64MiB", "32MiB")
+            .replace(":8080\"", ":8081\"");
+        let (old, mut new) = (node(BEFORE), node(&after));
+        let changes = apply(&old, &mut new);
+        assert_eq!(
+            changes.needs_restart,
+            [
+                "node.name: \"edge-1\" -> \"edge-2\"",
+                "node.workers: 2 -> 3",
+                "cache.memory: 64MiB -> 32MiB",
+                "cache.object_max: 8MiB -> 4MiB",
+                "cache.memory_object_max: 8MiB -> 4MiB",
+                "listener 127.0.0.1:8081: added",
+                "listener 127.0.0.1:8080: removed",
+            ]
+        );
+        assert_eq!(changes.applied, [""; 0]);
+        assert_eq!(new, old);
+    }
+
+    #[test]
+    fn a_token_may_change_and_an_address_may_not() {
+        let admin = |address: &str, token: &str| {
+            let mut node = node(BEFORE);
+            let address = address.parse().unwrap();
+            node.admin = Some(crate::config::AdminConfig { address, token: token.into() });
+            node
+        };
+        let (old, mut new) = (admin("127.0.0.1:1", "hunter2"), admin("127.0.0.1:2", "second-secret"));
+        let changes = apply(&old, &mut new);
+        assert_eq!(changes.applied, ["admin.token_file: another token"]);
+        assert_eq!(changes.needs_restart, ["admin.address: 127.0.0.1:1 -> 127.0.0.1:2"]);
+        assert_eq!(new, admin("127.0.0.1:1", "second-secret"));
+
+        let mut without = node(BEFORE);
+        assert_eq!(apply(&old, &mut without).needs_restart, ["admin: removed"]);
+        assert_eq!(without.admin, old.admin);
+        assert!(!format!("{old:?}").contains("hunter2"), "a token is never printed");
+    }
+}

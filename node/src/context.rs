@@ -1,0 +1,98 @@
+//! Facts about one exchange, never services. Filled on the way, read by the log, the metrics and `Cache-Status`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+
+use larder_store::Seq;
+
+use crate::clock::Timestamp;
+use crate::status::{Forward, NotStored, Served};
+
+/// Who asks, as the listener knows it.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// The peer's address.
+    pub address: SocketAddr,
+    /// The address it came to.
+    pub local: SocketAddr,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+    /// The name asked for in the TLS handshake.
+    pub sni: Option<Arc<str>>,
+}
+
+impl Client {
+    /// The scheme of the URLs it asks for.
+    #[must_use]
+    pub const fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+}
+
+/// One request and what became of it.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The request's head as it came.
+    pub request: Parts,
+    /// Who asked.
+    pub client: Client,
+    /// When the head was complete.
+    pub started: Instant,
+    /// The same moment on the node's clock.
+    pub now: Timestamp,
+    /// The purge position before anything was looked up: nothing fetched for this exchange is newer than that.
+    pub position: Seq,
+    /// The host asked for, without port, as written by the client.
+    pub host: String,
+    /// `http://host:port/path?query`, the primary cache key.
+    pub url: String,
+    /// The normalised path and query, as key, rules and origin see it.
+    pub target: String,
+    /// What became of it.
+    pub facts: Facts,
+}
+
+/// What became of a request, in the words of the log.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// How it was served.
+    pub served: Served,
+    /// Why it went to the origin.
+    pub forward: Option<Forward>,
+    /// The status the origin gave.
+    pub forward_status: Option<u16>,
+    /// Whether its answer is being stored.
+    pub stored: bool,
+    /// Whether it waited for another request's fetch.
+    pub collapsed: bool,
+    /// Why its answer was not stored.
+    pub not_stored: Option<NotStored>,
+    /// More, where there is more to say.
+    pub detail: Option<&'static str>,
+    /// Seconds until the answer is stale; negative when it is.
+    pub ttl: Option<i64>,
+    /// Which endpoint answered.
+    pub endpoint: Option<Arc<str>>,
+    /// Time until the origin's first byte.
+    pub origin_time: Option<Duration>,
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self {
+            served: Served::Refused,
+            forward: None,
+            forward_status: None,
+            stored: false,
+            collapsed: false,
+            not_stored: None,
+            detail: None,
+            ttl: None,
+            endpoint: None,
+            origin_time: None,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What the operator sees: every part's numbers in one scrape, and what the admin listener may do.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use larder_store::{Purge, PurgeError, Recorded, Seq, Store};
+
+use super::{Control, Totals, inspect, reload};
+use crate::admin::{Admin, Facts, Gate};
+use crate::cache::stored::Stored;
+use crate::error::Kind;
+use crate::listener::{Refusal, Timeout};
+use crate::purge::{Ledger, Pending, Purges, Reach};
+use crate::status::Served;
+use crate::telemetry::metric::{Metrics, Samples};
+
+/// Counts everything that is not counted at its place already.
+pub(super) fn register(control: &Arc<Control>) {
+    // The metrics live in the control's core: a strong reference would keep both for ever.
+    let control_of = Arc::downgrade(control);
+    control.core.metrics.gather(move |out| {
+        if let Some(control) = control_of.upgrade() {
+            store(&control, out);
+            listeners(&control, out);
+            origins(&control, out);
+        }
+    });
+}
+
+fn store(control: &Control, out: &mut Samples<'_, '_>) {
+    let now = control.core.cache.store().stats();
+    let events = &now.events;
+    let tier = |name: &'static str, value: u64| ([("tier", name)], value);
+    out.gauge("store_objects", "Objects stored.", [tier("memory", now.memory_objects), tier("disk", now.disk_objects)]);
+    out.gauge("store_bytes", "Bytes stored.", [tier("memory", now.memory_bytes), tier("disk", now.disk_bytes)]);
+    out.gauge(
+        "store_budget_bytes",
+        "Bytes that may be stored.",
+        [tier("memory", now.memory_budget), tier("disk", now.disk_budget)],
+    );
+    out.gauge("store_flight_bytes", "Bytes of bodies being filled.", [([], now.flight_bytes)]);
+    out.gauge("store_behind_bytes", "Bytes of bodies waiting for the disk.", [([], now.behind_bytes)]);
+    out.gauge("store_disk_healthy", "Whether the disk takes new entries.", [([], u64::from(now.disk_healthy))]);
+    out.gauge("purge_position", "Sequence of the newest purge.", [([], now.seq)]);
+    out.gauge("purge_selectors", "Selectors in the purge tables.", [([], now.purge_selectors)]);
+    out.gauge("flights", "Fetches that others may join.", [([], control.core.flights.len() as u64)]);
+    let event = |name: &'static str, value: u64| ([("event", name)], value);
+    let all = [
+        event("memory_hit", events.memory_hits),
+        event("disk_hit", events.disk_hits),
+        event("miss", events.misses),
+        event("dead", events.dead),
+        event("busy", events.busy),
+        event("commit", events.commits),
+        event("not_kept", events.not_kept),
+        event("store_dropped", events.stores_dropped),
+        event("eviction", events.evictions),
+        event("disk_error", events.disk_errors),
+        event("corrupt", events.corrupt),
+        event("deduplicated", events.deduplicated),
+        event("purge", events.purges),
+        event("swept", events.swept),
+        event("orphan", events.orphans),
+        event("step_back", events.steps_back),
+    ];
+    out.counter("store_events", "What happened in the store.", all);
+}
+
+fn listeners(control: &Control, out: &mut Samples<'_, '_>) {
+    let counters = control.shared.counters();
+    out.gauge("connections_active", "Open client connections.", [([], counters.active())]);
+    out.counter("connections", "Client connections accepted.", [([], counters.accepted())]);
+    out.counter("connections_full", "Times accepting paused at connections_max.", [([], counters.full())]);
+    out.counter("tls_handshakes_failed", "TLS handshakes that failed.", [([], counters.handshakes_failed())]);
+    let refused = Refusal::ALL.map(|why| ([("reason", why.as_str())], counters.refused(why)));
+    out.counter("requests_malformed", "Requests refused before they were read as one.", refused);
+    let timeouts = Timeout::ALL.map(|what| ([("what", what.as_str())], counters.timeouts(what)));
+    out.counter("client_timeouts", "Connections closed because the client was too slow.", timeouts);
+}
+
+fn origins(control: &Control, out: &mut Samples<'_, '_>) {
+    // All workers' pools of a site count together; each has its own connections.
+    let Some(first) = control.workers.first().map(|worker| worker.sites.load_full()) else { return };
+    let sites: Vec<_> = first.iter().map(|site| (site.config.name.as_str(), site.pool.counters())).collect();
+    let events = sites.iter().flat_map(|(site, counters)| {
+        [
+            ([("site", *site), ("event", "request")], counters.requests.get()),
+            ([("site", *site), ("event", "connect")], counters.connects.get()),
+            ([("site", *site), ("event", "reuse")], counters.reuses.get()),
+            ([("site", *site), ("event", "retry")], counters.retries.get()),
+            ([("site", *site), ("event", "ejection")], counters.ejections.get()),
+        ]
+    });
+    out.counter("origin_events", "What happened towards the origin.", events);
+    let failures = sites.iter().flat_map(|(site, counters)| {
+        Kind::ALL.map(|kind| ([("site", *site), ("kind", kind.as_str())], counters.failures(kind)))
+    });
+    out.counter("origin_failures", "Requests to the origin that failed.", failures.filter(|(_, count)| *count > 0));
+    let mut healthy = Vec::new();
+    for site in first.iter() {
+        for endpoint in site.pool.endpoints() {
+            healthy.push((site.config.name.clone(), endpoint));
+        }
+    }
+    let up = healthy.iter().map(|(site, endpoint)| {
+        ([("site", site.as_str()), ("endpoint", &*endpoint.name)], u64::from(!endpoint.ejected))
+    });
+    out.gauge("origin_endpoint_up", "Whether an endpoint is in the rotation.", up);
+}
+
+/// Everything so far, for the demo's one line.
+pub(super) fn totals(control: &Control) -> Totals {
+    let now = control.core.cache.store().stats();
+    let mut totals = Totals {
+        objects: now.memory_objects.max(now.disk_objects),
+        bytes_memory: now.memory_bytes,
+        bytes_disk: now.disk_bytes,
+        ..Totals::default()
+    };
+    let config = control.config.lock();
+    for site in &config.sites {
+        let site = control.core.metrics.site(&site.name);
+        for served in Served::ALL {
+            let count = site.requests(served as usize);
+            totals.requests += count;
+            if matches!(served, Served::Hit | Served::Stale | Served::Revalidated) {
+                totals.from_cache += count;
+            }
+        }
+    }
+    totals
+}
+
+/// What the admin listener may do; none where there is no admin listener.
+pub(super) fn admin(control: &Arc<Control>, purges: Arc<Purges>) -> Option<Admin> {
+    let token = control.config.lock().admin.as_ref()?.token.clone();
+    let (ready, metrics, inspected, reloaded, facts) = (
+        Arc::clone(control),
+        Metrics::clone(&control.core.metrics),
+        Arc::clone(&control.core),
+        Arc::clone(control),
+        Arc::clone(control),
+    );
+    Some(Admin {
+        gate: Gate::new(&token, control.core.clock.clone()),
+        purges,
+        alive: Box::new(Vec::new),
+        ready: Box::new(move || if ready.shared.is_draining() { vec!["draining".into()] } else { Vec::new() }),
+        metrics: Box::new(move || metrics.encode()),
+        inspect: Box::new(move |url| {
+            let core = Arc::clone(&inspected);
+            Box::pin(async move { inspect::inspect(&core, &url).await })
+        }),
+        reload: Box::new(move || {
+            let control = Arc::clone(&reloaded);
+            Box::pin(async move { reload::reload(&control).await })
+        }),
+        facts: Box::new(move || {
+            let totals = totals(&facts);
+            Facts {
+                objects: totals.objects,
+                bytes_memory: totals.bytes_memory,
+                bytes_disk: totals.bytes_disk,
+                uptime_seconds: facts.started.elapsed().as_secs(),
+                sites: facts.config.lock().sites.iter().map(|site| site.name.clone()).collect(),
+            }
+        }),
+    })
+}
+
+/// The store as the ledger of purges.
+pub(super) struct Journal(pub(super) Store<Stored>);
+
+impl Ledger for Journal {
+    fn sequence(&self) -> Seq {
+        self.0.seq()
+    }
+
+    fn apply(&self, purge: Purge, note: String) -> Pending<Result<Seq, PurgeError>> {
+        let store = self.0.clone();
+        Box::pin(async move { store.purge(&purge, &note).await.map(|receipt| receipt.seq) })
+    }
+
+    fn survey(&self, purge: Purge) -> Pending<Reach> {
+        let store = self.0.clone();
+        Box::pin(async move {
+            let survey = store.survey(&purge).await;
+            Reach { objects: survey.objects, bytes: survey.bytes }
+        })
+    }
+
+    fn history(&self) -> Vec<Recorded> {
+        self.0.history()
+    }
+}

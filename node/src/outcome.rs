@@ -1,0 +1,106 @@
+//! What a flight brings home, for everyone who sits in it.
+
+use std::sync::Arc;
+
+use larder_store::Tap;
+use ::http::HeaderMap;
+use parking_lot::Mutex;
+
+use crate::cache::stored::Answer;
+use crate::cache::Entry;
+use crate::error::Error;
+use crate::policy::vary::{self, VaryNames};
+use crate::status::NotStored;
+use crate::{http, origin};
+
+/// What a flight brings home.
+#[derive(Clone)]
+pub enum Outcome {
+    /// An answer that may be shared, while its body is still coming in.
+    Shared(Arc<Shared>),
+    /// The origin said 304: the stored answer is good again.
+    Freshened(Arc<Entry>),
+    /// An answer for one request only. The first who takes it has it; the others go alone.
+    Private(NotStored, Arc<Mutex<Option<origin::Answer>>>),
+    /// Nothing.
+    Failed(Error),
+}
+
+/// An answer that may be shared.
+pub struct Shared {
+    /// Its head.
+    pub answer: Answer,
+    /// Its body, from the first byte on.
+    pub tap: Tap,
+    /// Bytes of the body, where it is known.
+    pub length: Option<u64>,
+    /// What it varies on; whoever shares it must have the same `variant`.
+    pub names: Option<VaryNames>,
+    /// The secondary key it is stored under.
+    pub variant: String,
+    /// Who sent it.
+    pub endpoint: Arc<str>,
+    /// The purge position before it was asked for.
+    pub born: larder_store::Seq,
+}
+
+impl Shared {
+    /// The secondary key that `request` has for this answer.
+    #[must_use]
+    pub fn secondary(&self, request: &HeaderMap, own_encoding: bool) -> String {
+        secondary(self.names.as_ref(), request, own_encoding)
+    }
+}
+
+/// The secondary key of `request` for an answer that varies on `names`.
+#[must_use]
+pub fn secondary(names: Option<&VaryNames>, request: &HeaderMap, own_encoding: bool) -> String {
+    names.map_or_else(String::new, |names| vary::variant(names, request, own_encoding))
+}
+
+/// Where the bytes of an answer are.
+#[derive(Clone)]
+pub enum Source {
+    /// In the store.
+    Entry(Arc<Entry>),
+    /// On their way into it.
+    Tap(Tap, Option<u64>),
+}
+
+impl Source {
+    /// Bytes of the whole body, where it is known.
+    #[must_use]
+    pub fn len(&self) -> Option<u64> {
+        match self {
+            Self::Entry(entry) => Some(entry.len()),
+            Self::Tap(_, length) => *length,
+        }
+    }
+
+    /// The bytes from `from` on, `to` (exclusive) at the most.
+    #[must_use]
+    pub fn read(&self, from: u64, to: Option<u64>) -> http::Body {
+        use crate::cache::fill::Follow;
+        match self {
+            Self::Entry(entry) => {
+                let to = to.unwrap_or_else(|| entry.len());
+                match entry.bytes() {
+                    Some(bytes) => slice(&bytes, from, to).into(),
+                    None => http::Body::stream(Follow::new(entry.read(from, to), Some(to.saturating_sub(from)))),
+                }
+            }
+            Self::Tap(tap, length) => {
+                let length = to.or(*length).map(|end| end.saturating_sub(from));
+                match tap.reader(from) {
+                    Some(reader) => http::Body::stream(Follow::new(reader, length)),
+                    None => http::Body::broken(http::Cut::Store("the start of the body is gone".into())),
+                }
+            }
+        }
+    }
+}
+
+fn slice(bytes: &bytes::Bytes, from: u64, to: u64) -> bytes::Bytes {
+    let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX).min(bytes.len());
+    bytes.slice(at(from)..at(to).max(at(from)))
+}

@@ -1,0 +1,87 @@
+//! What a request that may have changed something makes wrong (RFC 9111 4.4).
+
+use http::header::{CONTENT_LOCATION, LOCATION};
+use http::{HeaderMap, Method, StatusCode};
+
+use super::reference;
+
+/// Whether the stored answers for the request's URL must go: the method is not known to be safe (RFC 9110 9.2.1) and
+/// the answer is no error, 2xx or 3xx.
+#[must_use]
+pub fn invalidates(method: &Method, status: StatusCode) -> bool {
+    !is_safe(method) && (status.is_success() || status.is_redirection())
+}
+
+/// GET, HEAD, OPTIONS, TRACE (RFC 9110 9.2.1), the WebDAV reads and QUERY.
+fn is_safe(method: &Method) -> bool {
+    matches!(
+        method.as_str(),
+        "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PROPFIND" | "REPORT" | "SEARCH" | "QUERY"
+    )
+}
+
+/// The further URLs to invalidate: those of `Location` and `Content-Location` that have the origin of `base`, the URL
+/// of the request, and are not `base` itself. In the form of the cache's keys: scheme and host in lower case, port
+/// written, dot segments resolved, no fragment.
+#[must_use]
+pub fn targets(base: &str, response: &HeaderMap) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for name in [LOCATION, CONTENT_LOCATION] {
+        for value in response.get_all(name) {
+            let Some(url) = value.to_str().ok().and_then(|text| reference::resolve(base, text)) else {
+                continue;
+            };
+            if reference::same_origin(base, &url) && url != base && !found.contains(&url) {
+                found.push(url);
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fields;
+    use super::*;
+
+    #[test]
+    fn methods_and_statuses() {
+        for (method, status, expected, rule) in [
+            ("POST", 200, true, "9111 4.4: an unsafe method"),
+            ("PUT", 201, true, "9111 4.4: non-error is 2xx"),
+            ("DELETE", 204, true, "9111 4.4: non-error is 2xx"),
+            ("PATCH", 303, true, "9111 4.4: non-error is 3xx"),
+            ("M-SEARCH", 200, true, "9111 4.4: methods whose safety is unknown"),
+            ("post", 200, true, "9110 9.1: methods are case-sensitive, so this one is unknown"),
+            ("POST", 400, false, "9111 4.4: an error"),
+            ("POST", 500, false, "9111 4.4: an error"),
+            ("GET", 200, false, "9110 9.2.1: safe"),
+            ("HEAD", 200, false, "9110 9.2.1: safe"),
+            ("OPTIONS", 200, false, "9110 9.2.1: safe"),
+            ("TRACE", 200, false, "9110 9.2.1: safe"),
+            ("QUERY", 200, false, "safe by its definition"),
+        ] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            assert_eq!(invalidates(&method, StatusCode::from_u16(status).unwrap()), expected, "{rule}");
+        }
+    }
+
+    #[test]
+    fn locations() {
+        let base = "http://a:80/b/c?d";
+        for (lines, expected, rule) in [
+            ("Location: /x", vec!["http://a:80/x"], "9111 4.4: the URI in Location"),
+            ("Content-Location: x", vec!["http://a:80/b/x"], "9111 4.4: the URI in Content-Location"),
+            ("Location: /x|Content-Location: /y", vec!["http://a:80/x", "http://a:80/y"], "both"),
+            ("Location: /x|Content-Location: http://A/x", vec!["http://a:80/x"], "once"),
+            ("Location: http://other/x", vec![], "9111 4.4: must not if the origin differs"),
+            ("Location: https://a/x", vec![], "9111 4.4: must not if the origin differs"),
+            ("Location: http://a:81/x", vec![], "9111 4.4: must not if the origin differs"),
+            ("Location: //a/x", vec!["http://a:80/x"], "3986 5.2"),
+            ("Content-Location: ", vec![], "the request's own URL is the caller's"),
+            ("Location: \u{fc}", vec![], "no URL"),
+        ] {
+            assert_eq!(targets(base, &fields(lines)), expected, "{rule}: {lines}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The decision on a hit (RFC 9111 4, 4.2.4, 5.2.1; RFC 5861). Costs a clock reading and a compare for a request without
+//! `Cache-Control` and `Pragma`; never allocates.
+
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, PRAGMA};
+use http::{HeaderMap, StatusCode};
+
+use super::Config;
+use super::directives::Directives;
+use super::freshness::Freshness;
+use crate::clock::Timestamp;
+use crate::status::Forward;
+
+/// What to do with a stored answer that fits the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serve {
+    /// Give it out.
+    Fresh,
+    /// Give it out and refresh it meanwhile.
+    StaleWhileRevalidate,
+    /// Ask the origin first; the reason is [`Forward::Stale`] or [`Forward::Request`].
+    Revalidate(Forward),
+}
+
+/// Decides about a stored answer. `expired`: a soft purge made it stale before its time.
+#[must_use]
+pub fn serve(
+    config: &Config,
+    request: &HeaderMap,
+    freshness: &Freshness,
+    expired: bool,
+    now: Timestamp,
+) -> Serve {
+    let fresh = !expired && !freshness.no_cache && freshness.is_fresh(now);
+    let client = client(config, request);
+    if let Some(client) = &client
+        && refuses(config, client, freshness, fresh, now)
+    {
+        return Serve::Revalidate(Forward::Request);
+    }
+    if fresh {
+        return Serve::Fresh;
+    }
+    if freshness.no_cache || freshness.must_revalidate {
+        return Serve::Revalidate(Forward::Stale);
+    }
+    let staleness = freshness.staleness(now);
+    let window = freshness.stale_while_revalidate;
+    let client_takes_stale = config.client_staleness
+        && !expired
+        && client.and_then(|client| client.max_stale).is_some_and(|most| staleness <= seconds(most));
+    if client_takes_stale || (!window.is_zero() && staleness <= window) {
+        Serve::StaleWhileRevalidate
+    } else {
+        Serve::Revalidate(Forward::Stale)
+    }
+}
+
+/// Whether a stored answer may be given out instead of the origin's error (RFC 5861 4): the origin answered with one
+/// of [`is_error`], or not at all.
+#[must_use]
+pub fn may_serve_on_error(
+    config: &Config,
+    request: &HeaderMap,
+    freshness: &Freshness,
+    expired: bool,
+    now: Timestamp,
+) -> bool {
+    let client =
+        if config.client_staleness { client(config, request).and_then(|c| c.stale_if_error) } else { None };
+    let window = freshness.stale_if_error.max(client.map_or(Duration::ZERO, seconds));
+    may_serve_within(window, freshness, expired, now)
+}
+
+/// Whether a stored answer may be given out because no endpoint of the origin could be reached: every use of
+/// [`may_serve_on_error`], and those RFC 9111 4.2.4 allows a disconnected cache.
+#[must_use]
+pub fn may_serve_unreachable(
+    config: &Config,
+    request: &HeaderMap,
+    freshness: &Freshness,
+    expired: bool,
+    now: Timestamp,
+) -> bool {
+    may_serve_on_error(config, request, freshness, expired, now)
+        || may_serve_within(config.stale_if_unreachable, freshness, expired, now)
+}
+
+fn may_serve_within(window: Duration, freshness: &Freshness, expired: bool, now: Timestamp) -> bool {
+    if freshness.no_cache {
+        return false;
+    }
+    if !expired && freshness.is_fresh(now) {
+        return true;
+    }
+    !freshness.must_revalidate && !window.is_zero() && freshness.staleness(now) <= window
+}
+
+/// The statuses that count as errors for `stale-if-error` (RFC 5861 4).
+#[must_use]
+pub const fn is_error(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+/// Whether the client wants an answer from the cache or none (RFC 9111 5.2.1.7): 504 where there is nothing to serve.
+#[must_use]
+pub fn only_if_cached(config: &Config, request: &HeaderMap) -> bool {
+    config.client_directives && client(config, request).is_some_and(|client| client.only_if_cached)
+}
+
+/// The client's directives where they count and are there at all.
+fn client(config: &Config, request: &HeaderMap) -> Option<Directives> {
+    let present = request.contains_key(CACHE_CONTROL) || request.contains_key(PRAGMA);
+    (present && (config.client_directives || config.client_staleness)).then(|| Directives::request(request))
+}
+
+/// Whether the client does not want this stored answer unless the origin confirms it (RFC 9111 5.2.1).
+fn refuses(config: &Config, client: &Directives, freshness: &Freshness, fresh: bool, now: Timestamp) -> bool {
+    if config.client_directives {
+        if client.no_cache {
+            return true;
+        }
+        // RFC 8246 2: a reload is no reason to ask for what is fresh and immutable.
+        if let Some(most) = client.max_age
+            && !(fresh && freshness.immutable)
+            && (most == 0 || freshness.age(now) > seconds(most))
+        {
+            return true;
+        }
+    }
+    let left = freshness.lifetime.saturating_sub(freshness.age(now));
+    config.client_staleness && client.min_fresh.is_some_and(|least| left < seconds(least))
+}
+
+fn seconds(value: u32) -> Duration {
+    Duration::from_secs(value.into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+//! `Vary` (RFC 9110 12.5.5) and the secondary key of a request (RFC 9111 4.1).
+
+use http::header::{ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, VARY};
+use http::{HeaderMap, HeaderName};
+
+use super::directives::{list, trim};
+
+/// What an answer says about the requests it fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Vary {
+    /// Every request for the URL.
+    None,
+    /// No other request at all.
+    Star,
+    /// Requests whose fields of these names have the same meaning.
+    Names(VaryNames),
+}
+
+/// Field names in lower case, sorted, each once; kept as one comma-separated string.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct VaryNames(String);
+
+impl VaryNames {
+    /// The names as one comma-separated string.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The names of a comma-separated string, sorted and deduplicated; what is no field name is left out.
+    #[must_use]
+    pub fn from_text(text: &str) -> Self {
+        Self::collect(list(text.as_bytes()))
+    }
+
+    /// The names one by one.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.split(',').filter(|name| !name.is_empty())
+    }
+
+    /// Whether no name is left once `Accept-Encoding` is ours.
+    #[must_use]
+    pub fn is_empty(&self, own_encoding: bool) -> bool {
+        self.selecting(own_encoding).next().is_none()
+    }
+
+    fn selecting(&self, own_encoding: bool) -> impl Iterator<Item = &str> {
+        self.iter().filter(move |name| !(own_encoding && *name == ACCEPT_ENCODING.as_str()))
+    }
+
+    fn collect<'a>(members: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut names: Vec<_> = members.filter_map(|name| HeaderName::from_bytes(name).ok()).collect();
+        names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        names.dedup();
+        Self(names.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(","))
+    }
+}
+
+/// Reads every `Vary` line of an answer. A `*` anywhere is `*` (RFC 9110 12.5.5); so is a name that is none, because
+/// we could not compare it.
+#[must_use]
+pub fn parse(response: &HeaderMap) -> Vary {
+    let members = || response.get_all(VARY).iter().flat_map(|line| list(line.as_bytes()));
+    if members().any(|name| name == b"*" || HeaderName::from_bytes(name).is_err()) {
+        return Vary::Star;
+    }
+    let names = VaryNames::collect(members());
+    if names.0.is_empty() { Vary::None } else { Vary::Names(names) }
+}
+
+/// The secondary key: the request's fields of these names in normal form, empty if nothing selects. Requests with the
+/// same key are the same to the origin as far as RFC 9111 4.1 lets a cache know: lines combined, blanks around list
+/// members dropped, and for `Accept-Language`, `Accept-Encoding` and `Accept-Charset` case and order of equal
+/// preference ignored. A missing field is not an empty one. `own_encoding`: this node negotiates `Accept-Encoding`
+/// itself and asks the origin for one form only.
+#[must_use]
+pub fn variant(names: &VaryNames, request: &HeaderMap, own_encoding: bool) -> String {
+    let mut key = String::new();
+    for name in names.selecting(own_encoding) {
+        start_member(&mut key, name);
+        if request.contains_key(name) {
+            key.push('=');
+            write_value(&mut key, name, request);
+        }
+    }
+    key
+}
+
+/// A second key under which an answer in the one language of `Content-Language` may be kept beside [`variant`]:
+/// `None` unless the answer varies by `Accept-Language` and has exactly one language.
+#[must_use]
+pub fn language_of_answer(
+    names: &VaryNames,
+    request: &HeaderMap,
+    response: &HeaderMap,
+    own_encoding: bool,
+) -> Option<String> {
+    let mut languages = response.get_all(CONTENT_LANGUAGE).iter().flat_map(|line| list(line.as_bytes()));
+    let (Some(language), None) = (languages.next(), languages.next()) else { return None };
+    by_language(names, request, own_encoding, language)
+}
+
+/// The second key to look under when [`variant`] finds nothing: `None` unless the client likes one language best. What
+/// is kept there is in just that language, so that the origin could have chosen nothing better.
+#[must_use]
+pub fn language_of_request(names: &VaryNames, request: &HeaderMap, own_encoding: bool) -> Option<String> {
+    let ranked = preferences(request, &ACCEPT_LANGUAGE);
+    let (best, quality) = ranked.first()?;
+    let tied = ranked.get(1).is_some_and(|(_, next)| next == quality);
+    if tied || *quality == 0 || best == b"*" {
+        return None;
+    }
+    by_language(names, request, own_encoding, best)
+}
+
+fn by_language(
+    names: &VaryNames,
+    request: &HeaderMap,
+    own_encoding: bool,
+    language: &[u8],
+) -> Option<String> {
+    if !names.iter().any(|name| name == ACCEPT_LANGUAGE.as_str()) {
+        return None;
+    }
+    let mut key = String::new();
+    for name in names.selecting(own_encoding) {
+        start_member(&mut key, name);
+        if name == ACCEPT_LANGUAGE.as_str() {
+            key.push_str("=>");
+            escape(&mut key, &language.to_ascii_lowercase());
+        } else if request.contains_key(name) {
+            key.push('=');
+            write_value(&mut key, name, request);
+        }
+    }
+    Some(key)
+}
+
+fn start_member(key: &mut String, name: &str) {
+    if !key.is_empty() {
+        key.push('&');
+    }
+    key.push_str(name);
+}
+
+/// Fields that are no lists: a comma in them means nothing, so that only the bytes can be compared.
+fn is_opaque(name: &str) -> bool {
+    const OPAQUE: [&str; 10] = [
+        "authorization",
+        "cookie",
+        "date",
+        "from",
+        "host",
+        "if-modified-since",
+        "origin",
+        "referer",
+        "user-agent",
+        "x-requested-with",
+    ];
+    OPAQUE.contains(&name)
+}
+
+fn write_value(key: &mut String, name: &str, request: &HeaderMap) {
+    let known = [ACCEPT_LANGUAGE, ACCEPT_ENCODING, ACCEPT_CHARSET];
+    if let Some(name) = known.iter().find(|known| known.as_str() == name) {
+        for (at, (value, quality)) in preferences(request, name).iter().enumerate() {
+            if at > 0 {
+                key.push(',');
+            }
+            escape(key, value);
+            if *quality < 1000 {
+                key.push_str(&format!(";q={quality}"));
+            }
+        }
+        return;
+    }
+    for (at, line) in request.get_all(name).iter().enumerate() {
+        if at > 0 {
+            key.push(',');
+        }
+        if is_opaque(name) {
+            escape(key, line.as_bytes());
+            continue;
+        }
+        for (at, member) in list(line.as_bytes()).enumerate() {
+            if at > 0 {
+                key.push(',');
+            }
+            escape(key, member);
+        }
+    }
+}
+
+/// The members of a field of preferences (RFC 9110 12.4.2) in lower case with their weight in thousandths, the
+/// heaviest first, equals by name. A weight that is none counts as it stands: such a member is a value of its own.
+fn preferences(request: &HeaderMap, name: &HeaderName) -> Vec<(Vec<u8>, u16)> {
+    let mut found: Vec<(Vec<u8>, u16)> = Vec::new();
+    for member in request.get_all(name).iter().flat_map(|line| list(line.as_bytes())) {
+        let lower = member.to_ascii_lowercase();
+        let mut parts = lower.splitn(2, |byte| *byte == b';').map(trim);
+        let value = parts.next().unwrap_or_default();
+        let entry = match parts.next().map(weight) {
+            None => (value.to_vec(), 1000),
+            Some(Some(quality)) => (value.to_vec(), quality),
+            Some(None) => (lower.clone(), 1000),
+        };
+        found.push(entry);
+    }
+    found.sort_unstable_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
+    found.dedup();
+    found
+}
+
+/// `q=0.5` in thousandths.
+fn weight(text: &[u8]) -> Option<u16> {
+    let number = text.strip_prefix(b"q=")?;
+    let (whole, fraction) = match number {
+        [whole] => (whole, &[][..]),
+        [whole, b'.', fraction @ ..] if fraction.len() <= 3 => (whole, fraction),
+        _ => return None,
+    };
+    if !matches!(whole, b'0' | b'1') || !fraction.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let digit = |at: usize| fraction.get(at).map_or(0, |digit| u16::from(digit - b'0'));
+    let total = u16::from(whole - b'0') * 1000 + digit(0) * 100 + digit(1) * 10 + digit(2);
+    (total <= 1000).then_some(total)
+}
+
+/// Visible ASCII as it is, the rest and our own separators as `%XX`, so that no two values spell the same key.
+fn escape(key: &mut String, value: &[u8]) {
+    for &byte in value {
+        match byte {
+            b'%' | b'&' | b',' | b';' | b'=' | b'>' | 0..=0x1f | 0x7f..=0xff => {
+                const HEX: &[u8; 16] = b"0123456789ABCDEF";
+                key.push('%');
+                key.push(char::from(HEX[usize::from(byte >> 4)]));
+                key.push(char::from(HEX[usize::from(byte & 15)]));
+            }
+            _ => key.push(char::from(byte)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! The life of a request, top to bottom.
+//!
+//! ```text
+//! request -> site -+- refused --------------------------+
+//!                  +- key -> lookup -+- fresh ----------+
+//!                                    +- stale - refresh +-> deliver -> log
+//!                                    +- miss - collapse +
+//!                                    +- pass -----------+
+//! ```
+
+use std::sync::Arc;
+
+use http::{Method, header};
+use http_body::Body as _;
+use larder_store::Hit;
+
+use crate::cache::Entry;
+use crate::cache::stored::{Answer, Stored};
+use crate::context::{Client, Exchange};
+use crate::deliver::Found;
+use crate::error::{Error, Kind, Retry, Side};
+use crate::http::{Body, Response};
+use crate::outcome::{Outcome, Shared, Source};
+use crate::policy::serving::{self, Serve};
+use crate::rescue::{self, Refusal};
+use crate::status::{Forward, NotStored, Served};
+use crate::telemetry::event;
+use crate::worker::{Site, Worker};
+use crate::{admit, boarding, deliver, depart, origin, pass};
+
+/// One request on its way through a site.
+struct Journey<'a> {
+    worker: &'a Arc<Worker>,
+    site: &'a Arc<Site>,
+    exchange: &'a mut Exchange,
+}
+
+/// Answers one request.
+pub async fn serve(worker: Arc<Worker>, request: http::Request<Body>, client: Client) -> Response {
+    let (head, body) = request.into_parts();
+    let mut exchange = admit::note(&worker, head, client);
+    match admit::admit(&worker, &mut exchange, &body) {
+        Err(refusal) => depart::finish(&worker, None, exchange, rescue::refused(refusal)),
+        Ok(site) => {
+            let journey = Journey { worker: &worker, site: &site, exchange: &mut exchange };
+            let response = journey.begin(body).await;
+            depart::finish(&worker, Some(site), exchange, response)
+        }
+    }
+}
+
+impl Journey<'_> {
+    async fn begin(mut self, body: Body) -> Response {
+        if !matches!(self.exchange.request.method, Method::GET | Method::HEAD) {
+            return self.pass(Forward::Method, body).await;
+        }
+        // A body on a GET has no meaning that the key could hold (RFC 9110 9.3.1).
+        if !body.is_end_stream() {
+            return self.pass(Forward::Bypass, body).await;
+        }
+        self.lookup().await
+    }
+
+    async fn lookup(mut self) -> Response {
+        let (cache, policy) = (&self.worker.core.cache, &self.site.config.policy);
+        let request = &self.exchange.request.headers;
+        let found = cache.lookup(&self.exchange.url, request, self.site.config.compress.enabled).await;
+        let Some((hit, answer)) = found.hit.as_ref().and_then(answer) else {
+            return self.miss(found.why, found.variant, None).await;
+        };
+        match serving::serve(policy, request, &answer.freshness, hit.expired, self.exchange.now) {
+            Serve::Fresh => self.stored(Served::Hit, &hit.entry, &found.variant).await,
+            Serve::StaleWhileRevalidate => {
+                boarding::refresh(self.worker, self.site, self.exchange, &found.variant, hit);
+                self.stored(Served::Stale, &hit.entry, &found.variant).await
+            }
+            Serve::Revalidate(why) => self.miss(why, found.variant.clone(), Some(hit)).await,
+        }
+    }
+
+    /// Nothing that may be served as it is: fetch it, together with whoever else asks for the same.
+    async fn miss(&mut self, why: Forward, mut variant: String, stale: Option<&Hit<Stored>>) -> Response {
+        if serving::only_if_cached(&self.site.config.policy, &self.exchange.request.headers) {
+            return rescue::refused(Refusal::OnlyIfCached);
+        }
+        if self.exchange.request.method == Method::HEAD && stale.is_none() {
+            return self.pass(why, Body::Empty).await;
+        }
+        self.exchange.facts.forward = Some(why);
+        // What one user is authorised to see is asked for alone (RFC 9111 3.5).
+        let mut alone = self.exchange.request.headers.contains_key(header::AUTHORIZATION);
+        loop {
+            let boarded = boarding::board(self.worker, self.site, self.exchange, &variant, stale, alone);
+            let Some(seat) = boarded else { return self.pass(Forward::Bypass, Body::Empty).await };
+            self.exchange.facts.collapsed = seat.collapsed;
+            match seat.flight.outcome().await {
+                Ok(Some(Outcome::Shared(shared))) => {
+                    let mine = shared.secondary(&self.exchange.request.headers, self.site.config.compress.enabled);
+                    if mine == shared.variant && (!seat.late || shared.answer.freshness.is_fresh(self.exchange.now)) {
+                        return self.shared(&shared).await;
+                    }
+                    // Another variant has a flight of its own; the second time go alone rather than in circles.
+                    alone = variant == mine;
+                    variant = mine;
+                }
+                Ok(Some(Outcome::Freshened(entry))) => return self.stored(Served::Revalidated, &entry, &variant).await,
+                Ok(Some(Outcome::Private(why, answer))) => match answer.lock().take() {
+                    Some(answer) => return self.relay(Served::Miss, Some(why), answer).await,
+                    None => alone = true,
+                },
+                Ok(Some(Outcome::Failed(error))) => return self.rescue(error, stale, &variant).await,
+                Ok(None) => {
+                    return self.rescue(Error::node(Kind::FlightFailed, "the fetch ended"), stale, &variant).await;
+                }
+                Err(waited) => return self.rescue(Error::origin(Kind::WaitTimeout, Retry::Never, waited), stale, &variant).await,
+            }
+        }
+    }
+
+    async fn stored(&mut self, served: Served, entry: &Arc<Entry>, variant: &str) -> Response {
+        let Stored::Answer(answer) = entry.head() else { return rescue::refused(Refusal::BadRequest) };
+        self.exchange.facts.served = served;
+        let source = Source::Entry(Arc::clone(entry));
+        let found = Found { answer, source, variant, born: entry.born() };
+        deliver::stored(self.worker, self.site, self.exchange, found).await
+    }
+
+    async fn shared(&mut self, shared: &Shared) -> Response {
+        let facts = &mut self.exchange.facts;
+        (facts.served, facts.stored) = (Served::Miss, true);
+        facts.forward_status = Some(shared.answer.status.as_u16());
+        facts.endpoint = Some(Arc::clone(&shared.endpoint));
+        let source = Source::Tap(shared.tap.clone(), shared.length);
+        let found = Found { answer: &shared.answer, source, variant: &shared.variant, born: shared.born };
+        deliver::stored(self.worker, self.site, self.exchange, found).await
+    }
+
+    async fn relay(&mut self, served: Served, why: Option<NotStored>, answer: origin::Answer) -> Response {
+        let facts = &mut self.exchange.facts;
+        (facts.served, facts.not_stored) = (served, why);
+        deliver::relayed(self.site, self.exchange, answer)
+    }
+
+    async fn pass(&mut self, why: Forward, body: Body) -> Response {
+        self.exchange.facts.forward = Some(why);
+        match pass::pass(self.worker, self.site, self.exchange, body).await {
+            Ok(answer) => self.relay(Served::Pass, None, answer).await,
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// The fetch failed: something stale where that is allowed (RFC 5861 4), an error otherwise.
+    async fn rescue(&mut self, error: Error, stale: Option<&Hit<Stored>>, variant: &str) -> Response {
+        let (policy, now) = (&self.site.config.policy, self.worker.core.clock.now());
+        if let Some((hit, answer)) = stale.and_then(answer)
+            && serving::may_serve_on_error(policy, &self.exchange.request.headers, &answer.freshness, hit.expired, now)
+        {
+            self.exchange.facts.detail = Some(error.kind.as_str());
+            return self.stored(Served::Stale, &hit.entry, variant).await;
+        }
+        self.failed(&error)
+    }
+
+    fn failed(&mut self, error: &Error) -> Response {
+        let (kind, by_client) = (error.kind.as_str(), error.side == Side::Client);
+        let (site, url) = (self.site.config.name.as_str(), self.exchange.url.as_str());
+        event::Failed { kind, by_client, site, url, detail: error }.emit(&self.worker.core.metrics);
+        (self.exchange.facts.served, self.exchange.facts.detail) = (Served::Failed, Some(error.kind.as_str()));
+        rescue::failed(error)
+    }
+}
+
+fn answer(hit: &Hit<Stored>) -> Option<(&Hit<Stored>, &Answer)> {
+    match hit.entry.head() {
+        Stored::Answer(answer) => Some((hit, answer)),
+        Stored::Variants(_) => None,
+    }
+}

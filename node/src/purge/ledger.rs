@@ -1,0 +1,30 @@
+//! Where purges are kept: the store, without the type of its heads.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use larder_store::{Purge, PurgeError, Recorded, Seq};
+
+/// A future of a [`Ledger`].
+pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What a purge would hit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// Objects.
+    pub objects: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+}
+
+/// A durable, ordered log of purges, each in force the moment it is written: the store, or a test's own.
+pub trait Ledger: Send + Sync + 'static {
+    /// Position of the newest purge.
+    fn sequence(&self) -> Seq;
+    /// Writes `purge` and `note` durably and puts it in force; its position, or why it is not confirmed.
+    fn apply(&self, purge: Purge, note: String) -> Pending<Result<Seq, PurgeError>>;
+    /// What `purge` would hit.
+    fn survey(&self, purge: Purge) -> Pending<Reach>;
+    /// Recent purges, oldest first.
+    fn history(&self) -> Vec<Recorded>;
+}

@@ -1,0 +1,278 @@
+//! Purges of this node: one order in, carried out once however often it is sent, a receipt out.
+//!
+//! ```text
+//! order.rs    what was asked for, checked whole       log.rs   what is kept with each purge, the history
+//! ledger.rs   where purges are kept                   seen.rs  which ids are done
+//! ```
+//!
+//! Whatever brings an order (the admin listener, later a bus or another node) calls [`Purges::carry_out`].
+
+mod ledger;
+mod log;
+mod order;
+mod seen;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use larder_store::{Purge, PurgeError};
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+pub use self::ledger::{Ledger, Pending, Reach};
+pub use self::log::{Note, rfc3339};
+pub use self::order::{Invalid, Kind, Order};
+use self::seen::{Done, Seen};
+use crate::clock::Clock;
+use crate::{limits, tasks};
+
+/// What the caller gets for an order: the confirmation that it is in force and durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Receipt {
+    /// The order's id, or the one it was given here.
+    pub id: String,
+    /// This node's name.
+    pub node: String,
+    /// Position of the purge in this node's log; of the newest one for a dry run.
+    pub sequence: u64,
+    /// What kind of selectors.
+    pub kind: Kind,
+    /// How many.
+    pub selectors: usize,
+    /// Expired instead of purged.
+    pub soft: bool,
+    /// Only counted.
+    pub dry_run: bool,
+    /// Objects hit; not counted for a real purge, which is in force without a search.
+    pub objects: Option<u64>,
+    /// Their bytes.
+    pub bytes: Option<u64>,
+    /// When, as RFC 3339.
+    pub applied_at: String,
+    /// Whether it had been done before, by the same id.
+    pub repeated: bool,
+}
+
+/// Why an order was not confirmed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Failed {
+    /// The id stands for another purge; nothing was done.
+    #[error("id: {0:?} was used for another purge")]
+    Id(String),
+    /// The store did not confirm.
+    #[error("{}", chain(.0.as_ref()))]
+    Store(Arc<PurgeError>),
+    /// The task that did it ended early; it may or may not be done.
+    #[error("the purge was interrupted")]
+    Interrupted,
+}
+
+/// How often what happened, for the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Purges done, by [`Kind::ALL`], hard.
+    pub purged: [u64; Kind::ALL.len()],
+    /// The same, soft.
+    pub expired: [u64; Kind::ALL.len()],
+    /// Orders that had been done before.
+    pub repeated: u64,
+    /// Orders not confirmed.
+    pub failed: u64,
+    /// Bodies that were no order.
+    pub invalid: u64,
+}
+
+#[derive(Default)]
+struct Counters {
+    purged: [AtomicU64; Kind::ALL.len()],
+    expired: [AtomicU64; Kind::ALL.len()],
+    repeated: AtomicU64,
+    failed: AtomicU64,
+    invalid: AtomicU64,
+}
+
+/// Everything about purges on this node.
+pub struct Purges {
+    node: Arc<str>,
+    clock: Clock,
+    ledger: Box<dyn Ledger>,
+    seen: Mutex<Seen>,
+    /// Orders without an id so far.
+    nameless: AtomicU64,
+    counters: Counters,
+}
+
+impl Purges {
+    /// Purges on `ledger`; the ids of its history count as done.
+    #[must_use]
+    pub fn new(node: Arc<str>, clock: Clock, ledger: impl Ledger) -> Self {
+        let mut seen = Seen::new(limits::PURGE_IDS_MAX);
+        for recorded in ledger.history() {
+            let note = Note::decode(&recorded.note);
+            if !note.id.is_empty() {
+                let receipt = receipt(&node, &note, &recorded.purge, recorded.seq.0);
+                seen.remember(Done { print: seen::print(&recorded.purge), receipt });
+            }
+        }
+        let ledger = Box::new(ledger);
+        Self {
+            node,
+            clock,
+            ledger,
+            seen: Mutex::new(seen),
+            nameless: AtomicU64::new(0),
+            counters: Counters::default(),
+        }
+    }
+
+    /// This node's name.
+    #[must_use]
+    pub const fn node(&self) -> &Arc<str> {
+        &self.node
+    }
+
+    /// Position of the newest purge.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.ledger.sequence().0
+    }
+
+    /// Reads the body of `POST /purge`, and counts those that are none.
+    ///
+    /// # Errors
+    /// [`Invalid`]; nothing was done.
+    pub fn parse(&self, body: &[u8]) -> Result<Order, Invalid> {
+        Order::parse(body).inspect_err(|_| {
+            self.counters.invalid.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    /// Carries `order` out. It goes on when the caller leaves: an order half done would be done twice by a retry.
+    ///
+    /// # Errors
+    /// [`Failed`]: not confirmed. Sending it again with the same id is safe.
+    pub async fn carry_out(self: &Arc<Self>, order: Order) -> Result<Receipt, Failed> {
+        if order.dry_run {
+            return Ok(self.count(order).await);
+        }
+        let this = Arc::clone(self);
+        let task = tasks::spawn("purge", async move { this.once(order).await });
+        let result = task.await.unwrap_or(Err(Failed::Interrupted));
+        if let Err(failed) = &result {
+            self.counters.failed.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(error = %failed, "purge not confirmed");
+        }
+        result
+    }
+
+    /// The newest `limit` purges as `GET /purges` tells them.
+    #[must_use]
+    pub fn history(&self, limit: usize) -> Value {
+        let (purges, more) = log::listing(&self.ledger.history(), limit);
+        json!({ "node": *self.node, "sequence": self.sequence(), "purges": purges, "more": more })
+    }
+
+    /// How often what happened.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts {
+            purged: self.counters.purged.each_ref().map(of),
+            expired: self.counters.expired.each_ref().map(of),
+            repeated: of(&self.counters.repeated),
+            failed: of(&self.counters.failed),
+            invalid: of(&self.counters.invalid),
+        }
+    }
+
+    async fn count(&self, order: Order) -> Receipt {
+        let note = self.note(&order);
+        let mut receipt = receipt(&self.node, &note, &order.purge, self.sequence());
+        let reach = self.ledger.survey(order.purge).await;
+        receipt.dry_run = true;
+        (receipt.objects, receipt.bytes) = (Some(reach.objects), Some(reach.bytes));
+        receipt
+    }
+
+    async fn once(&self, order: Order) -> Result<Receipt, Failed> {
+        let note = self.note(&order);
+        let print = seen::print(&order.purge);
+        let slot = self.seen.lock().slot(&note.id);
+        // Others with this id wait here for the one that does it; if that one fails, the next of them tries.
+        let mut fresh = false;
+        let done = slot
+            .get_or_try_init(|| {
+                fresh = true;
+                self.apply(order.purge, note, print)
+            })
+            .await?;
+        if done.print != print {
+            return Err(Failed::Id(done.receipt.id.clone()));
+        }
+        if fresh {
+            return Ok(done.receipt.clone());
+        }
+        self.counters.repeated.fetch_add(1, Ordering::Relaxed);
+        Ok(Receipt { repeated: true, ..done.receipt.clone() })
+    }
+
+    async fn apply(&self, purge: Purge, note: Note, print: u64) -> Result<Done, Failed> {
+        let seq = self.ledger.apply(purge.clone(), note.encode()).await;
+        let seq = seq.map_err(|e| Failed::Store(Arc::new(e)))?;
+        let receipt = receipt(&self.node, &note, &purge, seq.0);
+        let counters = if purge.soft { &self.counters.expired } else { &self.counters.purged };
+        counters[receipt.kind as usize].fetch_add(1, Ordering::Relaxed);
+        tracing::info!(
+            id = receipt.id,
+            sequence = receipt.sequence,
+            kind = receipt.kind.as_str(),
+            selectors = receipt.selectors,
+            soft = receipt.soft,
+            author = note.author,
+            reason = note.reason,
+            "purged"
+        );
+        Ok(Done { print, receipt })
+    }
+
+    fn note(&self, order: &Order) -> Note {
+        let now = self.clock.now();
+        let id = order.id.clone().unwrap_or_else(|| {
+            // Names differ within a fleet, times within a node's life and the count within one millisecond.
+            let number = self.nameless.fetch_add(1, Ordering::Relaxed);
+            format!("{}:{:x}:{number:x}", self.node, now.0)
+        });
+        Note { id, time: rfc3339(now), author: order.author.clone(), reason: order.reason.clone() }
+    }
+}
+
+fn receipt(node: &str, note: &Note, purge: &Purge, sequence: u64) -> Receipt {
+    Receipt {
+        id: note.id.clone(),
+        node: node.to_owned(),
+        sequence,
+        kind: Kind::of(purge),
+        selectors: purge.selectors.len(),
+        soft: purge.soft,
+        dry_run: false,
+        objects: None,
+        bytes: None,
+        applied_at: note.time.clone(),
+        repeated: false,
+    }
+}
+
+/// An error and its causes in one line: the operator at the other end has no log of this node at hand.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,88 @@
+//! One table: failure -> answer.
+
+use http::{HeaderValue, StatusCode, header};
+
+use crate::error::{Error, Kind};
+use crate::http::{Body, Response};
+
+/// Why the node itself answers a request before the cache is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The request's target or host is not one a site can have.
+    BadRequest,
+    /// No site for this host, or TLS was set up for another.
+    Misdirected,
+    /// CONNECT, TRACE and the like.
+    Method,
+    /// The target is longer than allowed.
+    TargetTooLong,
+    /// The body is larger than allowed.
+    BodyTooLarge,
+    /// It came back to us (RFC 8586).
+    Loop,
+    /// `only-if-cached` and nothing to serve (RFC 9111 5.2.1.7).
+    OnlyIfCached,
+}
+
+impl Refusal {
+    /// The status and the words of a refusal.
+    #[must_use]
+    pub const fn told(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::BadRequest => (StatusCode::BAD_REQUEST, "bad-request"),
+            Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected"),
+            Self::Method => (StatusCode::NOT_IMPLEMENTED, "method"),
+            Self::TargetTooLong => (StatusCode::URI_TOO_LONG, "target-too-long"),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
+            Self::Loop => (StatusCode::LOOP_DETECTED, "loop"),
+            Self::OnlyIfCached => (StatusCode::GATEWAY_TIMEOUT, "only-if-cached"),
+        }
+    }
+}
+
+/// The status a failure is answered with.
+#[must_use]
+pub const fn status(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::ConnectTimeout | Kind::FirstByteTimeout | Kind::WaitTimeout => StatusCode::GATEWAY_TIMEOUT,
+        Kind::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Loop => StatusCode::LOOP_DETECTED,
+        Kind::RequestBody => StatusCode::BAD_REQUEST,
+        Kind::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::ConnectRefused
+        | Kind::Tls
+        | Kind::ClosedEarly
+        | Kind::BodyCut
+        | Kind::BadAnswer
+        | Kind::ErrorStatus
+        | Kind::FlightFailed => StatusCode::BAD_GATEWAY,
+    }
+}
+
+/// The answer to a failure: its status and its one word, never the particulars (they are in the log).
+#[must_use]
+pub fn failed(error: &Error) -> Response {
+    page(status(error.kind), error.kind.as_str())
+}
+
+/// The answer to a refusal; the connection closes where the rest of the request may still be under way.
+#[must_use]
+pub fn refused(refusal: Refusal) -> Response {
+    let (status, word) = refusal.told();
+    let mut response = page(status, word);
+    if matches!(refusal, Refusal::BadRequest | Refusal::TargetTooLong | Refusal::BodyTooLarge) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn page(status: StatusCode, word: &str) -> Response {
+    let reason = status.canonical_reason().unwrap_or("Error");
+    let text = format!("{} {reason} ({word})\n", status.as_u16());
+    let mut response = Response::new(Body::Full(text.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,87 @@
+//! What one core works with: the parts shared by all, and the connections that are its own.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::header;
+
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::coalesce::Flights;
+use crate::context::Exchange;
+use crate::origin::{Pool, forward};
+use crate::outcome::Outcome;
+use crate::route::{SiteConfig, Sites};
+use crate::telemetry::metric::{self, Metrics};
+use crate::transform::headers::Signature;
+
+/// What all workers share.
+pub struct Core {
+    /// The node's name in `Cache-Status`, `Via` and `CDN-Loop`.
+    pub name: Box<str>,
+    /// What time it is.
+    pub clock: Clock,
+    /// What is stored.
+    pub cache: Cache,
+    /// Bytes of the largest body that is stored.
+    pub object_max: u64,
+    /// Fetches on their way.
+    pub flights: Arc<Flights<Outcome>>,
+    /// Numbers for the operator.
+    pub metrics: Metrics,
+}
+
+/// One site at work on one core. Nothing in it is counted by other cores on the way of a hit.
+pub struct Site {
+    /// What it says.
+    pub config: Arc<SiteConfig>,
+    /// Its connections: they never leave their core.
+    pub pool: Arc<Pool>,
+    /// Its numbers.
+    pub metrics: Arc<metric::Site>,
+}
+
+/// One core's view.
+pub struct Worker {
+    /// What it shares with the others.
+    pub core: Arc<Core>,
+    /// The sites in force; a reload swaps them whole.
+    pub sites: ArcSwap<Sites<Arc<Site>>>,
+    /// The node's name as it stands in answers.
+    pub signature: Signature,
+}
+
+impl Worker {
+    /// What the origin of `site` is told about who asks.
+    #[must_use]
+    pub fn told<'a>(&'a self, site: &'a Site, asker: &'a Asker) -> forward::Facts<'a> {
+        forward::Facts {
+            node_name: &self.core.name,
+            client_ip: asker.ip,
+            tls: asker.tls,
+            host: &asker.host,
+            host_override: site.config.origin.host.as_deref(),
+        }
+    }
+}
+
+/// Who asks, as far as an origin hears of it. Owned, so that a flight outlives the request that started it.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    ip: IpAddr,
+    tls: bool,
+    host: String,
+}
+
+impl Asker {
+    /// The one who sent this exchange.
+    #[must_use]
+    pub fn of(exchange: &Exchange) -> Self {
+        let request = &exchange.request;
+        let asked = request.uri.authority().map(|authority| authority.as_str());
+        let named = || request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = asked.or_else(named).unwrap_or(&exchange.host).to_owned();
+        Self { ip: exchange.client.address.ip(), tls: exchange.client.tls, host }
+    }
+}

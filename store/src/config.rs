@@ -1,0 +1,37 @@
+//! What an operator decides about a store.
+
+use std::path::PathBuf;
+
+/// The settings of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where everything on disk lies. Not touched when `disk` is 0.
+    pub directory: PathBuf,
+    /// Bytes of entries kept in memory. Bodies in flight may take a quarter more, at least 16 MiB.
+    pub memory: u64,
+    /// Bytes on disk; 0 = memory only, no files at all.
+    pub disk: u64,
+    /// Largest body that is stored, bytes.
+    pub object_max: u64,
+    /// Largest body that is kept in memory as a whole, bytes; larger ones are read from disk piece by piece.
+    pub memory_object_max: u64,
+    /// Threads that read and write the disk.
+    pub io_threads: usize,
+}
+
+impl Config {
+    /// The usual proportions for these sizes.
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>, memory: u64, disk: u64) -> Self {
+        let memory_object_max = (memory / 8).min(8 << 20);
+        let object_max = if disk == 0 { memory_object_max } else { disk / 4 };
+        Self { directory: directory.into(), memory, disk, object_max, memory_object_max, io_threads: 4 }
+    }
+}
+
+impl Default for Config {
+    /// 256 MiB of memory and no disk.
+    fn default() -> Self {
+        Self::new(PathBuf::new(), 256 << 20, 0)
+    }
+}

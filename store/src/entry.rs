@@ -1,0 +1,194 @@
+//! A complete body with its head, as it is found by a lookup.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use crate::disk::DiskBody;
+use crate::key::Key;
+use crate::limits::BLOCK_BYTES;
+use crate::purge::Seq;
+use crate::purge::tables::Tables;
+use crate::reader::Reader;
+use crate::tier::Tier;
+
+/// What the caller keeps beside a body; the store does not look into it.
+pub trait Head: Send + Sync + 'static + Sized {
+    /// Appends its bytes; `decode` must understand them in later versions too.
+    fn encode(&self, out: &mut Vec<u8>);
+    /// Reads what `encode` wrote; `None` for anything else, which is a miss.
+    fn decode(bytes: &[u8]) -> Option<Self>;
+    /// Bytes it takes in memory, for the budget.
+    fn weight(&self) -> usize;
+}
+
+/// A stored body with its head. Whoever holds it can read it to its end, even if it is purged or evicted meanwhile.
+#[derive(Debug)]
+pub struct Entry<H> {
+    key: Key,
+    head: H,
+    tags: Box<[u64]>,
+    born: Seq,
+    body: EntryBody,
+    checked: Checked,
+    id: OnceLock<u64>,
+}
+
+/// Where the bytes are.
+#[derive(Debug, Clone)]
+pub(crate) enum EntryBody {
+    Memory(Bytes),
+    Disk(Arc<DiskBody>),
+}
+
+/// The position an entry was last checked against the purges at, and in the top bit whether a soft one matched.
+#[derive(Debug)]
+struct Checked(AtomicU64);
+
+const EXPIRED: u64 = 1 << 63;
+
+impl<H> Entry<H> {
+    /// An entry that was checked against the purges at `checked`.
+    pub(crate) fn new(
+        key: Key,
+        head: H,
+        tags: Box<[u64]>,
+        born: Seq,
+        body: EntryBody,
+        checked: u64,
+        expired: bool,
+    ) -> Self {
+        let checked = Checked(AtomicU64::new(checked | if expired { EXPIRED } else { 0 }));
+        Self { key, head, tags, born, body, checked, id: OnceLock::new() }
+    }
+
+    /// What it is found by.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// What the caller keeps with it.
+    pub fn head(&self) -> &H {
+        &self.head
+    }
+
+    /// Bytes of the body.
+    pub fn len(&self) -> u64 {
+        match &self.body {
+            EntryBody::Memory(bytes) => bytes.len() as u64,
+            EntryBody::Disk(body) => body.len(),
+        }
+    }
+
+    /// Whether the body has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The position of the purges before the fetch that brought it.
+    pub fn born(&self) -> Seq {
+        self.born
+    }
+
+    /// The same for the same bytes, also after a restart; other bytes have another (64 bits of SHA-256).
+    pub fn body_id(&self) -> u64 {
+        *self.id.get_or_init(|| match &self.body {
+            EntryBody::Memory(bytes) => {
+                body_id(bytes.chunks(BLOCK_BYTES).map(|block| Sha256::digest(block).into()))
+            }
+            EntryBody::Disk(body) => body_id(body.blocks().iter().map(|block| block.hash)),
+        })
+    }
+
+    /// The whole body if it is in memory.
+    pub fn bytes(&self) -> Option<Bytes> {
+        match &self.body {
+            EntryBody::Memory(bytes) => Some(bytes.clone()),
+            EntryBody::Disk(_) => None,
+        }
+    }
+
+    /// Reads the bytes from `from` up to and without `to`; both are cut to the length of the body.
+    pub fn read(self: &Arc<Self>, from: u64, to: u64) -> Reader {
+        let to = to.min(self.len());
+        let from = from.min(to);
+        match &self.body {
+            EntryBody::Memory(bytes) => Reader::memory(bytes.slice(from as usize..to as usize)),
+            EntryBody::Disk(body) => Reader::disk(Arc::clone(body), from, to),
+        }
+    }
+
+    pub(crate) fn tags(&self) -> &[u64] {
+        &self.tags
+    }
+
+    pub(crate) fn body(&self) -> &EntryBody {
+        &self.body
+    }
+
+    pub(crate) fn tier(&self) -> Tier {
+        match &self.body {
+            EntryBody::Memory(_) => Tier::Memory,
+            EntryBody::Disk(_) => Tier::Disk,
+        }
+    }
+
+    /// Whether reading it has failed, so that nobody should be given it again.
+    pub(crate) fn broken(&self) -> bool {
+        matches!(&self.body, EntryBody::Disk(body) if body.broken())
+    }
+
+    /// `None`: dead. `Some(expired)`: alive. One compare unless there was a purge since the last look.
+    pub(crate) fn check(&self, tables: &Tables) -> Option<bool> {
+        let stored = self.checked.0.load(Ordering::Acquire);
+        let expired = stored & EXPIRED != 0;
+        let at = stored & !EXPIRED;
+        if at == tables.seq().0 {
+            return Some(expired);
+        }
+        let (verdict, seq) = tables.verdict(self.key.url(), &self.tags, self.born.0, at);
+        if verdict.dead {
+            return None;
+        }
+        let expired = expired || verdict.expired;
+        // Another thread may have looked at a newer position already: never move back.
+        let _ = self.checked.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
+            (now & !EXPIRED <= seq).then_some(seq | (now & EXPIRED) | if expired { EXPIRED } else { 0 })
+        });
+        Some(expired)
+    }
+
+    /// The position it was last checked at.
+    pub(crate) fn checked(&self) -> u64 {
+        self.checked.0.load(Ordering::Acquire) & !EXPIRED
+    }
+
+    /// Whether a soft purge was seen when it was last checked.
+    pub(crate) fn expired(&self) -> bool {
+        self.checked.0.load(Ordering::Acquire) & EXPIRED != 0
+    }
+}
+
+impl<H: Head> Entry<H> {
+    /// Bytes it takes in memory.
+    pub(crate) fn weight(&self) -> u64 {
+        let body = match &self.body {
+            EntryBody::Memory(bytes) => bytes.len(),
+            EntryBody::Disk(body) => body.weight(),
+        };
+        (size_of::<Self>() + OVERHEAD + self.key.weight() + self.head.weight() + self.tags.len() * 8 + body)
+            as u64
+    }
+}
+
+/// Bytes the memory tier needs for an entry beside the entry itself: its map, its queues, the allocator.
+const OVERHEAD: usize = 320;
+
+fn body_id(blocks: impl Iterator<Item = [u8; 32]>) -> u64 {
+    let mut all = Sha256::new();
+    blocks.for_each(|hash| all.update(hash));
+    let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = all.finalize().into();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}

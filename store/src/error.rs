@@ -1,0 +1,100 @@
+//! What can go wrong, said in words that tell the caller what to do.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The store cannot be opened at all. A broken index or journal is no reason: those are repaired.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory cannot be made, read or written.
+    #[error("cannot use the directory {path}")]
+    Directory {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process has it open.
+    #[error("the directory {path} is in use by another process")]
+    Locked {
+        /// Which one.
+        path: PathBuf,
+    },
+    /// A thread could not be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A body that cannot be read to its end. What was given out before is right.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// The fill that was being followed ended early.
+    #[error("the fill was aborted: {0}")]
+    Aborted(Arc<str>),
+    /// The disk failed or gave other bytes than were stored; the entry is forgotten.
+    #[error("the stored body cannot be read")]
+    Broken,
+}
+
+/// The bytes of a fill are of no use any more; stop fetching.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// It cannot be stored and nobody reads along.
+    #[error("not storable and not wanted by any reader")]
+    Unwanted,
+    /// More bytes than `length` announced.
+    #[error("longer than announced")]
+    Length,
+}
+
+/// The body was complete for its readers, but there is no entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotKept {
+    /// Larger than the store takes.
+    #[error("too large")]
+    TooLarge,
+    /// Purged (hard) while it was on its way.
+    #[error("purged meanwhile")]
+    Purged,
+    /// The store could not keep up, or its disk has trouble.
+    #[error("the store is busy")]
+    Busy,
+    /// Fewer bytes than `length` announced; readers saw an abort.
+    #[error("shorter than announced")]
+    Length,
+}
+
+impl NotKept {
+    /// One word for logs and metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::TooLarge => "too-large",
+            Self::Purged => "purged",
+            Self::Busy => "busy",
+            Self::Length => "length",
+        }
+    }
+}
+
+/// The purge was not confirmed.
+#[derive(Debug, thiserror::Error)]
+pub enum PurgeError {
+    /// It is in force now, but may be forgotten if the process dies: the journal cannot be written.
+    #[error("applied, but not durable")]
+    NotDurable(#[source] Arc<std::io::Error>),
+    /// More selectors or text than one purge may carry; nothing was applied.
+    #[error("more than {max} {what} in one purge")]
+    TooLarge {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        max: usize,
+    },
+    /// More purges than the store can hold before it has swept; nothing was applied. Try again in a moment.
+    #[error("too many purges at once")]
+    Busy,
+    /// The store is being closed; nothing was applied.
+    #[error("the store is closed")]
+    Closed,
+}

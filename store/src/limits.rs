@@ -1,0 +1,101 @@
+//! Every limit of the store, with its unit and its reason. Nothing grows without a line here.
+
+use std::time::Duration;
+
+pub(crate) const KIB: usize = 1024;
+pub(crate) const MIB: usize = 1024 * KIB;
+
+// --- bodies ---
+
+/// Bytes of a block: what is deduplicated, stored in one file and kept back from memory as one.
+pub(crate) const BLOCK_BYTES: usize = MIB;
+/// Bytes under one checksum and given out at once from disk. A slow reader holds one of these.
+pub(crate) const PIECE_BYTES: usize = 128 * KIB;
+/// Bytes given out at once from memory; sharing them costs nothing.
+pub(crate) const SLICE_BYTES: usize = 256 * KIB;
+/// Chunks below this are copied together: an origin that sends single bytes must not cost 50 bytes for each.
+pub(crate) const CHUNK_BYTES_MIN: usize = 4 * KIB;
+/// Bytes copied together before they become one chunk.
+pub(crate) const TAIL_BYTES: usize = 32 * KIB;
+/// Bytes of one fill that may wait for the disk before its writer waits too.
+pub(crate) const WINDOW_BYTES: u64 = 4 * MIB as u64;
+/// Bytes of one fill that cannot be stored and waits for its slowest reader.
+pub(crate) const RELAY_BYTES: u64 = MIB as u64;
+/// The same when memory is short.
+pub(crate) const RELAY_BYTES_SHORT: u64 = 64 * KIB as u64;
+/// Bytes of all fills together, at the least; else a quarter of the memory tier.
+pub(crate) const FLIGHT_BYTES_MIN: u64 = 16 * MIB as u64;
+/// Seconds a fill that cannot be stored waits for its first reader.
+pub(crate) const READER_WAIT_TICKS: u32 = 20;
+
+// --- heads and keys, as read back from disk ---
+
+/// Bytes of a record without its block list; a longer one was not written by us.
+pub(crate) const RECORD_TEXT_BYTES_MAX: usize = 4 * MIB;
+/// Tags of one entry; more are refused by the node long before.
+pub(crate) const TAGS_MAX: usize = 4096;
+
+// --- purges ---
+
+/// Selectors in one purge.
+pub(crate) const PURGE_SELECTORS_MAX: usize = 100_000;
+/// Bytes of all texts of one purge.
+pub(crate) const PURGE_BYTES_MAX: usize = 16 * MIB;
+/// Bytes of the note kept with a purge.
+pub(crate) const NOTE_BYTES_MAX: usize = 64 * KIB;
+/// Selectors held in the tables before purges have to wait for a sweep.
+pub(crate) const EPOCHS_MAX: usize = 2_000_000;
+/// Purges kept for `history`.
+pub(crate) const HISTORY_MAX: usize = 10_000;
+/// Bytes of the same.
+pub(crate) const HISTORY_BYTES_MAX: usize = 32 * MIB;
+/// Purges that wait for one sync of the journal.
+pub(crate) const PURGE_QUEUE_MAX: usize = 4096;
+/// Bytes of the journal that make a rewrite worth while.
+pub(crate) const JOURNAL_REWRITE_BYTES: u64 = 8 * MIB as u64;
+/// Time after which a purge may be folded away: longer than any fetch samples its `born` before it makes a writer.
+pub(crate) const FOLD_AGE: Duration = Duration::from_secs(15 * 60);
+/// Time between two sweeps for dead entries.
+pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+// --- threads and queues ---
+
+/// Turns of the maintenance thread.
+pub(crate) const TICK: Duration = Duration::from_millis(250);
+/// Reads that may wait for the I/O threads; more are answered `Busy`.
+pub(crate) const READS_MAX: usize = 8192;
+/// Writes that may wait for the I/O threads; more are not stored.
+pub(crate) const WRITES_MAX: usize = 2048;
+/// Bytes of small bodies that wait to be written, at the least; else an eighth of the memory tier.
+pub(crate) const BEHIND_BYTES_MIN: u64 = 8 * MIB as u64;
+/// Records that wait for the index thread before I/O threads wait too.
+pub(crate) const RECORDS_WAITING_MAX: usize = 4096;
+/// Time between two flushes of the index: what a crash may forget.
+pub(crate) const FLUSH_EVERY: Duration = Duration::from_millis(500);
+/// Time an I/O thread waits for space or for the index before it gives the store up.
+pub(crate) const ROOM_WAIT: Duration = Duration::from_secs(2);
+/// Time one disk call may take before the disk counts as hanging.
+pub(crate) const STALL: Duration = Duration::from_secs(2);
+/// Write errors in a row after which the disk steps back.
+pub(crate) const STEP_BACK_AFTER: u32 = 3;
+/// Time it then rests before the next try.
+pub(crate) const STEP_BACK: Duration = Duration::from_secs(3);
+
+// --- the index ---
+
+/// Bytes of sled's page cache; its default is a GiB, and it takes several times this.
+pub(crate) const INDEX_CACHE_BYTES: u64 = 16 * MIB as u64;
+/// Entries looked at to find one to evict.
+pub(crate) const EVICT_SAMPLE: usize = 16;
+/// Bytes a file really takes on disk are multiples of this.
+pub(crate) const DISK_UNIT: u64 = 4096;
+/// What the index needs for a record, in lengths of the record: sled keeps old versions for a while.
+pub(crate) const RECORD_COST: u64 = 2;
+
+const _: () = {
+    assert!(BLOCK_BYTES.is_multiple_of(PIECE_BYTES));
+    assert!(PIECE_BYTES <= SLICE_BYTES);
+    assert!(TAIL_BYTES >= CHUNK_BYTES_MIN && TAIL_BYTES <= BLOCK_BYTES);
+    assert!(WINDOW_BYTES >= BLOCK_BYTES as u64);
+    assert!(HISTORY_BYTES_MAX >= PURGE_BYTES_MAX + NOTE_BYTES_MAX);
+};

@@ -1,0 +1,106 @@
+//! The memory tier: moka, weighed in bytes, without any notion of freshness.
+
+use std::sync::Arc;
+
+use moka::sync::Cache;
+
+use crate::entry::{Entry, Head};
+use crate::key::KeyRef;
+
+#[derive(Debug)]
+pub(crate) struct Memory<H: Head> {
+    cache: Cache<u128, Arc<Entry<H>>, Straight>,
+    budget: u64,
+}
+
+/// Keys are hashes already.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Straight;
+
+#[derive(Debug, Default)]
+pub(crate) struct StraightHasher(u64);
+
+impl std::hash::BuildHasher for Straight {
+    type Hasher = StraightHasher;
+
+    fn build_hasher(&self) -> StraightHasher {
+        StraightHasher::default()
+    }
+}
+
+impl std::hash::Hasher for StraightHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxhash_rust::xxh3::xxh3_64(bytes);
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write_u128(&mut self, hash: u128) {
+        self.0 = (hash ^ (hash >> 64)) as u64;
+    }
+}
+
+impl<H: Head> Memory<H> {
+    pub(crate) fn new(budget: u64) -> Self {
+        let cache = Cache::builder()
+            .name("larder")
+            .max_capacity(budget)
+            .weigher(|_, entry: &Arc<Entry<H>>| u32::try_from(entry.weight()).unwrap_or(u32::MAX))
+            .build_with_hasher(Straight);
+        Self { cache, budget }
+    }
+
+    pub(crate) fn get(&self, key: KeyRef<'_>) -> Option<Arc<Entry<H>>> {
+        self.cache.get(&key.hash()).filter(|entry| entry.key().is(key))
+    }
+
+    pub(crate) fn insert(&self, entry: Arc<Entry<H>>) {
+        self.cache.insert(entry.key().hash(), entry);
+    }
+
+    /// Forgets what is kept under this hash, whatever it is.
+    pub(crate) fn remove(&self, hash: u128) {
+        self.cache.invalidate(&hash);
+    }
+
+    /// Forgets `entry`, but nothing that has replaced it. Between the look and the removal another may be inserted and
+    /// lost: that is a miss, never a wrong answer.
+    pub(crate) fn remove_entry(&self, entry: &Arc<Entry<H>>) {
+        let hash = entry.key().hash();
+        if self.cache.get(&hash).is_some_and(|now| Arc::ptr_eq(&now, entry)) {
+            self.cache.invalidate(&hash);
+        }
+    }
+
+    pub(crate) fn contains(&self, hash: u128) -> bool {
+        self.cache.contains_key(&hash)
+    }
+
+    /// Visits every entry.
+    pub(crate) fn each(&self, mut visit: impl FnMut(&Arc<Entry<H>>)) {
+        self.cache.iter().for_each(|(_, entry)| visit(&entry));
+    }
+
+    /// Lets moka do what it has put off.
+    pub(crate) fn settle(&self) {
+        self.cache.run_pending_tasks();
+    }
+
+    pub(crate) fn objects(&self) -> u64 {
+        self.cache.entry_count()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.cache.weighted_size()
+    }
+
+    pub(crate) const fn budget(&self) -> u64 {
+        self.budget
+    }
+}

@@ -1,0 +1,91 @@
+//! What a store can be asked about itself.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident),+ $(,)?) => {
+        /// Events counted since the start of the process.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters { $(pub(crate) $name: AtomicU64),+ }
+
+        /// Events counted since the start of the process.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct Events { $($(#[doc = $doc])+ pub $name: u64),+ }
+
+        impl Counters {
+            pub(crate) fn snapshot(&self) -> Events {
+                Events { $($name: self.$name.load(Ordering::Relaxed)),+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Lookups answered from memory.
+    memory_hits,
+    /// Lookups answered from disk.
+    disk_hits,
+    /// Lookups that found nothing.
+    misses,
+    /// Lookups that found an entry that was purged or broken, counted as misses too.
+    dead,
+    /// Lookups refused because the disk had too much to do.
+    busy,
+    /// Bodies committed.
+    commits,
+    /// Bodies that were complete but not kept.
+    not_kept,
+    /// Entries that went to memory only, because the disk could not keep up, was resting or had no room.
+    stores_dropped,
+    /// Entries evicted from disk for space.
+    evictions,
+    /// Calls to the disk that failed.
+    disk_errors,
+    /// Records or bodies found damaged, each removed.
+    corrupt,
+    /// Blocks that were on disk already when they were to be written.
+    deduplicated,
+    /// Purges applied.
+    purges,
+    /// Dead entries removed by sweeps.
+    swept,
+    /// Files without a record removed.
+    orphans,
+    /// Times the disk stepped back after errors.
+    steps_back,
+}
+
+impl Counters {
+    pub(crate) fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A look at the store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Entries in memory.
+    pub memory_objects: u64,
+    /// Bytes of entries in memory, overhead included.
+    pub memory_bytes: u64,
+    /// The most that `memory_bytes` may be.
+    pub memory_budget: u64,
+    /// Entries on disk.
+    pub disk_objects: u64,
+    /// Bytes taken or reserved on disk.
+    pub disk_bytes: u64,
+    /// The most that `disk_bytes` may be.
+    pub disk_budget: u64,
+    /// Bytes of bodies being filled that are in memory.
+    pub flight_bytes: u64,
+    /// Bytes of small bodies that wait to be written to disk.
+    pub behind_bytes: u64,
+    /// Selectors in the purge tables.
+    pub purge_selectors: u64,
+    /// Position of the newest purge.
+    pub seq: u64,
+    /// Whether the disk takes new entries.
+    pub disk_healthy: bool,
+    /// What has happened.
+    pub events: Events,
+}
