@@ -1,6 +1,6 @@
 // Runs http-cache-tests against a node of its own and compares with known-failures.json.
 //
-//   node run.mjs --larder PATH      starts the suite's origin and a node in front of it
+//   node run.mjs [--larder PATH]    starts the suite's origin and a node in front of it
 //   node run.mjs --base URL         against a cache that is there already (its origin on --origin-port)
 //   node run.mjs ... --id ID        one test, with what failed
 //
@@ -55,7 +55,7 @@ async function startNode (origin, folder) {
   const template = await readFile(path.join(here, 'larder.toml'), 'utf8')
   await writeFile(file, template.replace('@HTTP@', http).replace('@ADMIN@', admin).replace('@ORIGIN@', origin))
   await writeFile(path.join(folder, 'admin.token'), 'conformance\n', { mode: 0o600 })
-  start(path.resolve(flags.larder), ['run', '--config', file], { stdio: ['ignore', 'inherit', 'inherit'] })
+  start(path.resolve(flags.larder ?? path.join(here, '../../target/debug/larder')), ['run', '--config', file], { stdio: ['ignore', 'inherit', 'inherit'] })
   await until(() => answers(`http://127.0.0.1:${admin}/readyz`), 'the node')
   return `http://127.0.0.1:${http}`
 }
@@ -111,6 +111,8 @@ function report (results, known) {
   }
   const failing = Object.keys(known).filter(id => id in results)
   if (failing.length > 0) console.log(`known failures: ${failing.length}, each with its reason in known-failures.json`)
+  const passed = [...all.keys()].filter(id => all.get(id).kind !== 'check' && verdict(id, results) === 'pass').length
+  console.log(`conformance: ${passed} passed, ${odd.length} failed`)
   for (const { id, what } of odd) console.log(`UNEXPECTED ${all.get(id)?.kind ?? 'required'} ${id}: ${what}`)
   return odd.length === 0 ? 0 : 1
 }
