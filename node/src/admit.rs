@@ -56,15 +56,14 @@ pub fn admit(worker: &Worker, exchange: &mut Exchange, body: &Body) -> Result<Ar
     if forward::looped(&request.headers, &worker.core.name) {
         return Err(Refusal::Loop);
     }
-    if let Some(options) = request.headers.get(header::CONNECTION)
-        && !matches!(options.as_bytes(), b"keep-alive" | b"Keep-Alive" | b"close")
-    {
-        forward::clean_request(&mut exchange.request.headers);
-    }
     key::target(target, &mut exchange.target).map_err(|_| Refusal::BadRequest)?;
     key::url(exchange.client.scheme(), &exchange.host, port, &exchange.target, &mut exchange.url);
     if body.size_hint().lower() > site.config.request_body_max {
         return Err(Refusal::BodyTooLarge);
+    }
+    let listed = exchange.request.headers.get(header::CONNECTION);
+    if listed.is_some_and(|options| !matches!(options.as_bytes(), b"keep-alive" | b"Keep-Alive" | b"close")) {
+        forward::clean_request(&mut exchange.request.headers);
     }
     Ok(site)
 }

@@ -35,7 +35,8 @@ pub fn board(
 ) -> Option<Seat> {
     let key = KeyRef::new(&exchange.url, variant).hash();
     let flights = &worker.core.flights;
-    let seat = if alone { coalesce::Seat::Alone } else { flights.board(key, exchange.position.0, exchange.now) };
+    let seat =
+        if alone { coalesce::Seat::Alone } else { flights.board(key, exchange.position.0, exchange.now) };
     let pilot = match seat {
         coalesce::Seat::Passenger(flight) => {
             let late = flight.has_landed();
@@ -51,7 +52,13 @@ pub fn board(
 }
 
 /// Looks for something newer behind the client's back, once however many are served stale (RFC 5861 3).
-pub fn refresh(worker: &Arc<Worker>, site: &Arc<Site>, exchange: &Exchange, variant: &str, stale: &Hit<Stored>) {
+pub fn refresh(
+    worker: &Arc<Worker>,
+    site: &Arc<Site>,
+    exchange: &Exchange,
+    variant: &str,
+    stale: &Hit<Stored>,
+) {
     if exchange.request.headers.contains_key(header::AUTHORIZATION) {
         return;
     }

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use larder_store::{KeyRef, Seq};
 
 use crate::cache::fill::pour;
-use crate::cache::stored::{Answer, Stored};
+use crate::cache::stored::Answer;
 use crate::coalesce::Seat;
 use crate::context::Exchange;
 use crate::http::{Body, Response};
@@ -36,7 +36,12 @@ pub struct Found<'a> {
 }
 
 /// The answer to this exchange from what is stored, or being stored.
-pub async fn stored(worker: &Worker, site: &Arc<Site>, exchange: &mut Exchange, found: Found<'_>) -> Response {
+pub async fn stored(
+    worker: &Worker,
+    site: &Arc<Site>,
+    exchange: &mut Exchange,
+    found: Found<'_>,
+) -> Response {
     let answer = found.answer;
     let now = worker.core.clock.now();
     exchange.facts.ttl = Some(answer.freshness.ttl(now));
@@ -45,7 +50,7 @@ pub async fn stored(worker: &Worker, site: &Arc<Site>, exchange: &mut Exchange, 
     let mut response = shape(worker, site, exchange, found, compressible).await;
     let age = answer.freshness.age(now).as_secs();
     if age > 0 || exchange.facts.served != Served::Miss {
-        response.headers_mut().insert(header::AGE, HeaderValue::from(age));
+        headers::set_age(response.headers_mut(), age);
     }
     if exchange.request.method == Method::HEAD {
         headless(&mut response);
@@ -84,7 +89,9 @@ async fn shape(
         compress::encode_head(&mut head, coding);
     }
     if coding == Coding::Identity || request.method == Method::HEAD {
-        if coding == Coding::Identity && let Some(length) = found.source.len() {
+        if coding == Coding::Identity
+            && let Some(length) = found.source.len()
+        {
             head.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
         }
         let body = if request.method == Method::HEAD { Body::Empty } else { found.source.read(0, None) };
@@ -161,8 +168,15 @@ async fn encoded(
             let writer = core.cache.begin(&exchange.url, &variant, head.clone(), tags, found.born, None);
             let tap = writer.tap();
             let endpoint = Arc::from("");
-            let shared =
-                Shared { answer: head, tap: tap.clone(), length: None, names: None, variant, endpoint, born: found.born };
+            let shared = Shared {
+                answer: head,
+                tap: tap.clone(),
+                length: None,
+                names: None,
+                variant,
+                endpoint,
+                born: found.born,
+            };
             pilot.land(Outcome::Shared(Arc::new(shared)));
             let body = encode_stream(&site.config.compress, coding, found.source.read(0, None));
             tasks::spawn("encode", async move {

@@ -1,15 +1,28 @@
 //! The last step: what every answer is signed with, and what is noted at its last byte.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use http::header::{HOST, REFERER, USER_AGENT};
+use http::{HeaderName, StatusCode};
+
+use crate::access_log::{End, Line, Logged, Sent};
 use crate::context::{Exchange, Facts};
+use crate::error::Kind;
 use crate::http::Response;
 use crate::status::Served;
+use crate::telemetry::event;
 use crate::transform::headers::{self, CacheStatus, Handled};
 use crate::worker::{Site, Worker};
 
-/// Signs `response` and sees to it that its end is noted. `site`: none where the request was refused before one was found.
-pub fn finish(worker: &Arc<Worker>, site: Option<Arc<Site>>, exchange: Exchange, mut response: Response) -> Response {
+/// Signs `response` and sees to it that its end is noted. `site`: none where the request was refused before one was
+/// found.
+pub fn finish(
+    worker: &Arc<Worker>,
+    site: Option<Arc<Site>>,
+    exchange: Exchange,
+    mut response: Response,
+) -> Response {
     let facts = &exchange.facts;
     let status = CacheStatus {
         handled: handled(facts),
@@ -21,7 +34,18 @@ pub fn finish(worker: &Arc<Worker>, site: Option<Arc<Site>>, exchange: Exchange,
     };
     let show_tags = site.as_ref().is_some_and(|site| site.config.show_tags);
     headers::finish(response.headers_mut(), &worker.signature, None, show_tags, &status);
-    response
+    if facts.collapsed {
+        event::Collapsed { url: &exchange.url }.emit(&worker.core.metrics);
+    }
+    if let Some(why) = facts.not_stored {
+        event::NotStored { reason: why.as_str(), url: &exchange.url }.emit(&worker.core.metrics);
+    }
+    let (status, first_byte) = (response.status(), exchange.started.elapsed());
+    let worker = Arc::clone(worker);
+    response.map(|body| {
+        let note = move |sent| note(&worker, site.as_deref(), &exchange, status, first_byte, &sent);
+        Logged::wrap(body, note)
+    })
 }
 
 fn handled(facts: &Facts) -> Handled {
@@ -30,4 +54,57 @@ fn handled(facts: &Facts) -> Handled {
         (_, Some(forward)) => Handled::Forwarded(forward, facts.forward_status),
         (_, None) => Handled::ByNode,
     }
+}
+
+/// The last byte is out, or there will be none.
+fn note(
+    worker: &Worker,
+    site: Option<&Site>,
+    exchange: &Exchange,
+    status: StatusCode,
+    first_byte: Duration,
+    sent: &Sent,
+) {
+    let (facts, duration) = (&exchange.facts, exchange.started.elapsed());
+    if let Some(site) = site {
+        event::Exchange { site: &site.metrics, served: facts.served as usize, bytes: sent.bytes, duration }
+            .emit();
+    }
+    if let End::Cut(cut) = &sent.end {
+        let (kind, by_client) = (Kind::BodyCut.as_str(), false);
+        let name = site.map_or("", |site| site.config.name.as_str());
+        event::Failed { kind, by_client, site: name, url: &exchange.url, detail: cut }
+            .emit(&worker.core.metrics);
+    }
+    let log = worker.core.log.load();
+    if !log.is_on() {
+        return;
+    }
+    let request = &exchange.request;
+    let field = |name: HeaderName| request.headers.get(name).map(http::HeaderValue::as_bytes);
+    let asked = request.uri.authority().map(|authority| authority.as_str().as_bytes());
+    log.write(&Line {
+        time: exchange.now,
+        site: site.map_or("", |site| site.config.name.as_str()),
+        client: exchange.client.address.ip(),
+        method: &request.method,
+        host: asked.or_else(|| field(HOST)).unwrap_or_default(),
+        target: request.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str).as_bytes(),
+        protocol: request.version,
+        tls: exchange.client.tls,
+        status,
+        bytes: sent.bytes,
+        complete: sent.is_complete(),
+        duration,
+        first_byte: Some(first_byte),
+        served: facts.served,
+        forward: facts.forward,
+        not_stored: facts.not_stored,
+        collapsed: facts.collapsed,
+        detail: facts.detail,
+        endpoint: facts.endpoint.as_deref(),
+        origin: facts.origin_time,
+        referer: field(REFERER),
+        user_agent: field(USER_AGENT),
+    });
 }

@@ -6,9 +6,9 @@ use http::{HeaderMap, Method, StatusCode, header};
 use larder_store::Seq;
 use parking_lot::Mutex;
 
+use crate::cache::Entry;
 use crate::cache::fill::pour;
 use crate::cache::stored::{Answer, Stored};
-use crate::cache::Entry;
 use crate::clock::Timestamp;
 use crate::coalesce::Pilot;
 use crate::error::{Error, Kind, Retry};
@@ -55,7 +55,7 @@ pub async fn fly(worker: Arc<Worker>, mut plan: Flightplan, pilot: Pilot<Outcome
         };
         let came = worker.core.clock.now();
         if answer.head.status == StatusCode::NOT_MODIFIED && validate && plan.stale.is_some() {
-            match freshen(&worker, &plan, &answer, asked, came).await {
+            match freshen(&worker, &plan, &answer.head.headers, asked, came).await {
                 Some(entry) => return pilot.land(Outcome::Freshened(entry)),
                 // The 304 was not for what we hold, or a purge came: ask for the whole.
                 None => {
@@ -102,28 +102,24 @@ const CLIENTS_OWN: [header::HeaderName; 6] = [
 async fn freshen(
     worker: &Worker,
     plan: &Flightplan,
-    answer: &origin::Answer,
+    update: &HeaderMap,
     asked: Timestamp,
     came: Timestamp,
 ) -> Option<Arc<Entry>> {
     let entry = plan.stale.as_ref()?;
     let Stored::Answer(stored) = entry.head() else { return None };
-    if !validation::selects(&stored.headers, &answer.head.headers) {
+    if !validation::selects(&stored.headers, update) {
         return None;
     }
     let policy = &plan.site.config.policy;
-    let mut headers = validation::merge_304(policy, &stored.headers, &answer.head.headers);
+    let mut headers = validation::merge_304(policy, &stored.headers, update);
     if storing::may_store(policy, &Method::GET, &plan.request, stored.status, &headers).is_err() {
         worker.core.cache.store().remove(entry.key().as_ref());
         return None;
     }
     let fresh = freshness::freshness(policy, &plan.request, stored.status, &headers, asked, came);
     freshness::ensure_date(&mut headers, came);
-    let head = Answer {
-        freshness: fresh,
-        headers: Arc::new(headers),
-        ..stored.clone()
-    };
+    let head = Answer { freshness: fresh, headers: Arc::new(headers), ..stored.clone() };
     let tags = tags::of(&head.headers);
     worker.core.cache.store().refresh(entry, Stored::Answer(head), tags, plan.born).await
 }
@@ -137,7 +133,9 @@ fn excused(plan: &Flightplan, answer: &origin::Answer, now: Timestamp) -> Option
     let Some(Stored::Answer(stored)) = plan.stale.as_ref().map(|entry| entry.head()) else { return None };
     let policy = &plan.site.config.policy;
     let allowed = serving::may_serve_on_error(policy, &plan.request, &stored.freshness, plan.expired, now);
-    allowed.then(|| Error::origin(Kind::ErrorStatus, Retry::Never, format_args!("{} answered {status}", answer.endpoint)))
+    allowed.then(|| {
+        Error::origin(Kind::ErrorStatus, Retry::Never, format_args!("{} answered {status}", answer.endpoint))
+    })
 }
 
 async fn land(

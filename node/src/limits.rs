@@ -53,6 +53,9 @@ pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// See [`LINGER_TIMEOUT`].
 pub const LINGER_BYTES_MAX: usize = 16 * MIB;
 
+/// Time that fetches whose clients are gone have to come in after a drain.
+pub const FLIGHTS_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
 // --- HTTP/2 ---
 
 /// Bytes handed to HTTP/2 at once: one frame of the usual size. What it holds for a client that takes nothing is one
@@ -158,6 +161,8 @@ pub const ACCESS_LOG_QUEUE_MAX: usize = 65_536;
 pub const ACCESS_LOG_QUEUE_BYTES_MAX: usize = 16 * MIB;
 /// Bytes of one field in an access log line; more is cut off.
 pub const ACCESS_LOG_FIELD_BYTES_MAX: usize = 4 * KIB;
+/// Time that lines still waiting have to be written at the end.
+pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Lines of the node's own log waiting for their writer; more are dropped and counted.
 pub const NODE_LOG_QUEUE_MAX: usize = 8_192;
 /// Bytes of the node's own log waiting for their writer.
@@ -178,6 +183,8 @@ pub const ADMIN_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ADMIN_WORK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two log lines about requests without the token, so that a flood of tries is no flood of lines.
 pub const ADMIN_REFUSED_LOG_PAUSE: Duration = Duration::from_secs(10);
+/// Connections to the admin listener.
+pub const ADMIN_CONNECTIONS_MAX: usize = 256;
 /// Selectors of one purge; more goes in several.
 pub const PURGE_SELECTORS_MAX: usize = 10_000;
 /// Bytes of the id of a purge: a UUID and a part number have room.

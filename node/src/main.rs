@@ -16,9 +16,9 @@ const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Demo(options) => fail(&format!("demo on port {:?} is not part of this build", options.port)),
+        Command::Demo(options) => larder::demo::run(larder::demo::Options { port: options.port }),
         Command::Run(options) => match load(&options.config) {
-            Ok(loaded) => fail(&format!("running {} is not part of this build", loaded.node.name)),
+            Ok(loaded) => larder::node::run(&options.config, loaded.node),
             Err(code) => code,
         },
         Command::Check(options) => check(&options.config),

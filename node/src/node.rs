@@ -17,15 +17,16 @@ use larder_store::Store;
 use parking_lot::Mutex;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::access_log::Log;
 use crate::admin::{self, Admin};
 use crate::cache::Cache;
 use crate::cache::stored::Stored;
 use crate::clock::Clock;
 use crate::coalesce::Flights;
 use crate::context::Client;
+use crate::error::Kind;
 use crate::listener::{self, Certificates, Listeners, Peer, Shared, Socket};
 use crate::purge::Purges;
-use crate::error::Kind;
 use crate::status::{NotStored, Served};
 use crate::telemetry::lines::Bounds;
 use crate::telemetry::metric::{Labels, Metrics};
@@ -127,7 +128,8 @@ impl Node {
     pub fn start(config: config::Node, path: &Path) -> Result<Self, StartError> {
         // All that can be refused comes before anything runs.
         let mut listeners = Listeners::bind(&config.listeners, config.workers)?;
-        let admin_config = config.admin.iter().map(|admin| listener::Config { address: admin.address, tls: false });
+        let admin_config =
+            config.admin.iter().map(|admin| listener::Config { address: admin.address, tls: false });
         let mut admin_listeners = Listeners::bind(&admin_config.collect::<Vec<_>>(), 1)?;
         let certificates = load_certificates(&config).map_err(StartError::Other)?;
         let store: Store<Stored> = Store::open(store_config(&config.cache))?;
@@ -139,9 +141,13 @@ impl Node {
             object_max: config.cache.object_max,
             flights: Arc::new(Flights::default()),
             metrics: Metrics::new(labels(), config.workers),
+            log: ArcSwap::from_pointee(
+                Log::open(&config.log).map_err(|error| StartError::Other(format!("log.access: {error}")))?,
+            ),
         });
         let shared = Shared::new(config.limits.clone(), certificates);
-        let admin_limits = listener::Limits { connections_max: limits::ADMIN_CONNECTIONS_MAX, ..config.limits.clone() };
+        let admin_limits =
+            listener::Limits { connections_max: limits::ADMIN_CONNECTIONS_MAX, ..config.limits.clone() };
         let signature = Signature::new(&config.name);
         let sites = reload::sites(&core, &config, &[]).map_err(StartError::Other)?;
         let workers: Vec<_> = sites
@@ -168,7 +174,8 @@ impl Node {
         let admin_address = admin_listeners.addresses().first().map(|(_, address)| *address);
         let mut threads = Vec::new();
         for (index, worker) in control.workers.iter().enumerate() {
-            let (worker, shared, sockets) = (Arc::clone(worker), Arc::clone(&control.shared), listeners.take(index));
+            let (worker, shared, sockets) =
+                (Arc::clone(worker), Arc::clone(&control.shared), listeners.take(index));
             threads.push(thread(format!("worker-{index}"), move || work(worker, shared, sockets))?);
         }
         let controller = {
@@ -279,6 +286,7 @@ fn administer(control: &Arc<Control>, sockets: Vec<Socket>) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         control.core.cache.store().clone().close().await;
+        control.core.log.load().flush(limits::LOG_FLUSH_TIMEOUT);
     });
 }
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use larder_store::Tap;
 use ::http::HeaderMap;
+use larder_store::Tap;
 use parking_lot::Mutex;
 
-use crate::cache::stored::Answer;
 use crate::cache::Entry;
+use crate::cache::stored::Answer;
 use crate::error::Error;
 use crate::policy::vary::{self, VaryNames};
 use crate::status::NotStored;
@@ -86,7 +86,9 @@ impl Source {
                 let to = to.unwrap_or_else(|| entry.len());
                 match entry.bytes() {
                     Some(bytes) => slice(&bytes, from, to).into(),
-                    None => http::Body::stream(Follow::new(entry.read(from, to), Some(to.saturating_sub(from)))),
+                    None => {
+                        http::Body::stream(Follow::new(entry.read(from, to), Some(to.saturating_sub(from))))
+                    }
                 }
             }
             Self::Tap(tap, length) => {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use larder_store::{KeyRef, Peek, Purge, Selector};
 
@@ -20,7 +21,12 @@ use crate::worker::{Asker, Site, Worker};
 ///
 /// # Errors
 /// What went wrong before an answer came.
-pub async fn pass(worker: &Worker, site: &Site, exchange: &Exchange, body: Body) -> Result<origin::Answer, Error> {
+pub async fn pass(
+    worker: &Worker,
+    site: &Site,
+    exchange: &Exchange,
+    body: Body,
+) -> Result<origin::Answer, Error> {
     let asker = Asker::of(exchange);
     let facts = worker.told(site, &asker);
     let request = &exchange.request;
@@ -36,19 +42,19 @@ pub async fn pass(worker: &Worker, site: &Site, exchange: &Exchange, body: Body)
     let answer = site.pool.send(head, body).await.map_err(|error| {
         if over.load(Ordering::Relaxed) { Error::client(Kind::RequestTooLarge, error) } else { error }
     })?;
-    invalidate(worker, exchange, &answer).await;
+    invalidate(worker, exchange, answer.head.status, &answer.head.headers).await;
     Ok(answer)
 }
 
 /// RFC 9111 4.4: a successful unsafe request makes what is stored for its URL, and for the URLs its answer names,
 /// unusable. It is a purge like any other, so that fetches in flight do not bring the old answer back; where nothing
 /// is stored and nothing in flight there is nothing to write down.
-async fn invalidate(worker: &Worker, exchange: &Exchange, answer: &origin::Answer) {
-    if !invalidation::invalidates(&exchange.request.method, answer.head.status) {
+async fn invalidate(worker: &Worker, exchange: &Exchange, status: StatusCode, answer: &HeaderMap) {
+    if !invalidation::invalidates(&exchange.request.method, status) {
         return;
     }
     let core = &worker.core;
-    let mut urls = invalidation::targets(&exchange.url, &answer.head.headers);
+    let mut urls = invalidation::targets(&exchange.url, answer);
     urls.push(exchange.url.clone());
     urls.retain(|url| {
         let key = KeyRef::new(url, "");

@@ -95,24 +95,38 @@ impl Journey<'_> {
             self.exchange.facts.collapsed = seat.collapsed;
             match seat.flight.outcome().await {
                 Ok(Some(Outcome::Shared(shared))) => {
-                    let mine = shared.secondary(&self.exchange.request.headers, self.site.config.compress.enabled);
-                    if mine == shared.variant && (!seat.late || shared.answer.freshness.is_fresh(self.exchange.now)) {
+                    let mine =
+                        shared.secondary(&self.exchange.request.headers, self.site.config.compress.enabled);
+                    if mine == shared.variant
+                        && (!seat.late || shared.answer.freshness.is_fresh(self.exchange.now))
+                    {
                         return self.shared(&shared).await;
                     }
                     // Another variant has a flight of its own; the second time go alone rather than in circles.
                     alone = variant == mine;
                     variant = mine;
                 }
-                Ok(Some(Outcome::Freshened(entry))) => return self.stored(Served::Revalidated, &entry, &variant).await,
-                Ok(Some(Outcome::Private(why, answer))) => match answer.lock().take() {
-                    Some(answer) => return self.relay(Served::Miss, Some(why), answer).await,
-                    None => alone = true,
-                },
+                Ok(Some(Outcome::Freshened(entry))) => {
+                    return self.stored(Served::Revalidated, &entry, &variant).await;
+                }
+                Ok(Some(Outcome::Private(why, answer))) => {
+                    let mine = answer.lock().take();
+                    match mine {
+                        Some(answer) => return self.relay(Served::Miss, Some(why), answer),
+                        None => alone = true,
+                    }
+                }
                 Ok(Some(Outcome::Failed(error))) => return self.rescue(error, stale, &variant).await,
                 Ok(None) => {
-                    return self.rescue(Error::node(Kind::FlightFailed, "the fetch ended"), stale, &variant).await;
+                    return self
+                        .rescue(Error::node(Kind::FlightFailed, "the fetch ended"), stale, &variant)
+                        .await;
                 }
-                Err(waited) => return self.rescue(Error::origin(Kind::WaitTimeout, Retry::Never, waited), stale, &variant).await,
+                Err(waited) => {
+                    return self
+                        .rescue(Error::origin(Kind::WaitTimeout, Retry::Never, waited), stale, &variant)
+                        .await;
+                }
             }
         }
     }
@@ -135,7 +149,7 @@ impl Journey<'_> {
         deliver::stored(self.worker, self.site, self.exchange, found).await
     }
 
-    async fn relay(&mut self, served: Served, why: Option<NotStored>, answer: origin::Answer) -> Response {
+    fn relay(&mut self, served: Served, why: Option<NotStored>, answer: origin::Answer) -> Response {
         let facts = &mut self.exchange.facts;
         (facts.served, facts.not_stored) = (served, why);
         deliver::relayed(self.site, self.exchange, answer)
@@ -144,7 +158,7 @@ impl Journey<'_> {
     async fn pass(&mut self, why: Forward, body: Body) -> Response {
         self.exchange.facts.forward = Some(why);
         match pass::pass(self.worker, self.site, self.exchange, body).await {
-            Ok(answer) => self.relay(Served::Pass, None, answer).await,
+            Ok(answer) => self.relay(Served::Pass, None, answer),
             Err(error) => self.failed(&error),
         }
     }
@@ -153,7 +167,13 @@ impl Journey<'_> {
     async fn rescue(&mut self, error: Error, stale: Option<&Hit<Stored>>, variant: &str) -> Response {
         let (policy, now) = (&self.site.config.policy, self.worker.core.clock.now());
         if let Some((hit, answer)) = stale.and_then(answer)
-            && serving::may_serve_on_error(policy, &self.exchange.request.headers, &answer.freshness, hit.expired, now)
+            && serving::may_serve_on_error(
+                policy,
+                &self.exchange.request.headers,
+                &answer.freshness,
+                hit.expired,
+                now,
+            )
         {
             self.exchange.facts.detail = Some(error.kind.as_str());
             return self.stored(Served::Stale, &hit.entry, variant).await;
@@ -165,7 +185,8 @@ impl Journey<'_> {
         let (kind, by_client) = (error.kind.as_str(), error.side == Side::Client);
         let (site, url) = (self.site.config.name.as_str(), self.exchange.url.as_str());
         event::Failed { kind, by_client, site, url, detail: error }.emit(&self.worker.core.metrics);
-        (self.exchange.facts.served, self.exchange.facts.detail) = (Served::Failed, Some(error.kind.as_str()));
+        (self.exchange.facts.served, self.exchange.facts.detail) =
+            (Served::Failed, Some(error.kind.as_str()));
         rescue::failed(error)
     }
 }

@@ -110,7 +110,24 @@ pub enum NotStored {
 
 impl NotStored {
     /// Every reason, for the label sets of metrics.
-    pub const ALL: [Self; 16] = [Self::Method, Self::Status, Self::RequestNoStore, Self::NoStore, Self::Private, Self::Authorization, Self::SetCookie, Self::Cookie, Self::VaryStar, Self::NoFreshness, Self::Expired, Self::TooLarge, Self::Purged, Self::Cut, Self::StoreBusy, Self::Configured];
+    pub const ALL: [Self; 16] = [
+        Self::Method,
+        Self::Status,
+        Self::RequestNoStore,
+        Self::NoStore,
+        Self::Private,
+        Self::Authorization,
+        Self::SetCookie,
+        Self::Cookie,
+        Self::VaryStar,
+        Self::NoFreshness,
+        Self::Expired,
+        Self::TooLarge,
+        Self::Purged,
+        Self::Cut,
+        Self::StoreBusy,
+        Self::Configured,
+    ];
 
     /// The spelling for header, log and metric.
     #[must_use]

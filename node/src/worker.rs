@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::header;
 
+use crate::access_log::Log;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::coalesce::Flights;
@@ -30,6 +31,8 @@ pub struct Core {
     pub flights: Arc<Flights<Outcome>>,
     /// Numbers for the operator.
     pub metrics: Metrics,
+    /// One line per exchange.
+    pub log: ArcSwap<Log>,
 }
 
 /// One site at work on one core. Nothing in it is counted by other cores on the way of a hit.

@@ -1,7 +1,7 @@
 //! `GET /cache?url=URL`: what is stored for it.
 
 use http::StatusCode;
-use larder_store::normalise;
+use larder_store::purge::normalise;
 use percent_encoding::percent_decode_str;
 
 use super::{Admin, reply};

@@ -5,7 +5,6 @@ pub mod key;
 pub mod stored;
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderMap;
@@ -125,7 +124,9 @@ impl Cache {
             None => Variants::default(),
         };
         let spec = names.as_str();
-        if variants.specs.first().is_some_and(|s| **s == *spec) && variants.known.iter().any(|k| **k == *variant) {
+        if variants.specs.first().is_some_and(|s| **s == *spec)
+            && variants.known.iter().any(|k| **k == *variant)
+        {
             return;
         }
         variants.specs.retain(|known| **known != *spec);

@@ -91,7 +91,8 @@ impl Head for Stored {
         match self {
             Self::Answer(answer) => {
                 let fields = answer.headers.iter();
-                fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD).sum::<usize>() + 256
+                fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD).sum::<usize>()
+                    + 256
             }
             Self::Variants(variants) => {
                 variants.specs.iter().chain(&variants.known).map(|text| text.len() + 16).sum::<usize>() + 64

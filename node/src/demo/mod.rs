@@ -2,6 +2,7 @@
 
 mod site;
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::{IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::path::Path;
@@ -57,7 +58,8 @@ async fn show(options: Options) -> Result<(), String> {
     let node = start(directory.path(), &file, port, origin).map_err(|error| error.to_string())?;
     let admin = node.admin_address().ok_or("the demo's admin listener did not start")?;
     let nodes = directory.path().join("nodes.toml");
-    let text = format!("[[node]]\nname = \"demo\"\nadmin = \"http://{admin}\"\ntoken_file = \"admin.token\"\n");
+    let text =
+        format!("[[node]]\nname = \"demo\"\nadmin = \"http://{admin}\"\ntoken_file = \"admin.token\"\n");
     put(&nodes, &text).map_err(said)?;
     println!("{}", invitation(port, &nodes));
 
@@ -79,7 +81,7 @@ fn put(path: &Path, text: &str) -> std::io::Result<()> {
 fn start(directory: &Path, file: &Path, port: u16, origin: SocketAddr) -> Result<Node, StartError> {
     use std::os::unix::fs::PermissionsExt;
     let token = directory.join("admin.token");
-    let written = put(&token, &format!("{:032x}\n", crate::purge::random_id()))
+    let written = put(&token, &format!("{:016x}\n", RandomState::new().hash_one(port)))
         .and_then(|()| std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)))
         .and_then(|()| put(file, &configuration(directory, port, origin)));
     written.map_err(|error| StartError::Other(error.to_string()))?;

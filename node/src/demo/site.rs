@@ -67,7 +67,9 @@ impl Site {
             "/style.css" => page("text/css", "max-age=3600", STYLE.into(), "demo assets"),
             "/logo.svg" => page("image/svg+xml", "max-age=3600", LOGO.into(), "demo assets"),
             "/time" => {
-                let now = httpdate::HttpDate::from(std::time::UNIX_EPOCH + Duration::from_millis(self.clock.now().0));
+                let now = httpdate::HttpDate::from(
+                    std::time::UNIX_EPOCH + Duration::from_millis(self.clock.now().0),
+                );
                 let text = format!("{now}, request {count} at the origin\n");
                 page("text/plain", "max-age=1, stale-while-revalidate=10", text.into(), "demo time")
             }
@@ -76,9 +78,12 @@ impl Site {
                 let text = format!("This took the origin {} seconds, request {count}.\n", SLOW.as_secs());
                 page("text/plain", "max-age=30", text.into(), "demo slow")
             }
-            "/account" => page("text/plain", "private, no-store", format!("Only for you, {count}.\n").into(), "demo"),
+            "/account" => {
+                page("text/plain", "private, no-store", format!("Only for you, {count}.\n").into(), "demo")
+            }
             "/download" => {
-                let mut answer = page("application/octet-stream", "max-age=600", Bytes::new(), "demo download");
+                let mut answer =
+                    page("application/octet-stream", "max-age=600", Bytes::new(), "demo download");
                 answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(DOWNLOAD_BYTES));
                 *answer.body_mut() = Body::stream(Download { at: 0 });
                 answer

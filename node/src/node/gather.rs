@@ -1,7 +1,6 @@
 //! What the operator sees: every part's numbers in one scrape, and what the admin listener may do.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use larder_store::{Purge, PurgeError, Recorded, Seq, Store};
 
@@ -31,8 +30,16 @@ fn store(control: &Control, out: &mut Samples<'_, '_>) {
     let now = control.core.cache.store().stats();
     let events = &now.events;
     let tier = |name: &'static str, value: u64| ([("tier", name)], value);
-    out.gauge("store_objects", "Objects stored.", [tier("memory", now.memory_objects), tier("disk", now.disk_objects)]);
-    out.gauge("store_bytes", "Bytes stored.", [tier("memory", now.memory_bytes), tier("disk", now.disk_bytes)]);
+    out.gauge(
+        "store_objects",
+        "Objects stored.",
+        [tier("memory", now.memory_objects), tier("disk", now.disk_objects)],
+    );
+    out.gauge(
+        "store_bytes",
+        "Bytes stored.",
+        [tier("memory", now.memory_bytes), tier("disk", now.disk_bytes)],
+    );
     out.gauge(
         "store_budget_bytes",
         "Bytes that may be stored.",
@@ -40,7 +47,11 @@ fn store(control: &Control, out: &mut Samples<'_, '_>) {
     );
     out.gauge("store_flight_bytes", "Bytes of bodies being filled.", [([], now.flight_bytes)]);
     out.gauge("store_behind_bytes", "Bytes of bodies waiting for the disk.", [([], now.behind_bytes)]);
-    out.gauge("store_disk_healthy", "Whether the disk takes new entries.", [([], u64::from(now.disk_healthy))]);
+    out.gauge(
+        "store_disk_healthy",
+        "Whether the disk takes new entries.",
+        [([], u64::from(now.disk_healthy))],
+    );
     out.gauge("purge_position", "Sequence of the newest purge.", [([], now.seq)]);
     out.gauge("purge_selectors", "Selectors in the purge tables.", [([], now.purge_selectors)]);
     out.gauge("flights", "Fetches that others may join.", [([], control.core.flights.len() as u64)]);
@@ -72,9 +83,10 @@ fn listeners(control: &Control, out: &mut Samples<'_, '_>) {
     out.counter("connections", "Client connections accepted.", [([], counters.accepted())]);
     out.counter("connections_full", "Times accepting paused at connections_max.", [([], counters.full())]);
     out.counter("tls_handshakes_failed", "TLS handshakes that failed.", [([], counters.handshakes_failed())]);
-    let refused = Refusal::ALL.map(|why| ([("reason", why.as_str())], counters.refused(why)));
+    let refused = Refusal::ALL.iter().copied().map(|why| ([("reason", why.as_str())], counters.refused(why)));
     out.counter("requests_malformed", "Requests refused before they were read as one.", refused);
-    let timeouts = Timeout::ALL.map(|what| ([("what", what.as_str())], counters.timeouts(what)));
+    let timeouts =
+        Timeout::ALL.iter().copied().map(|what| ([("what", what.as_str())], counters.timeouts(what)));
     out.counter("client_timeouts", "Connections closed because the client was too slow.", timeouts);
 }
 
@@ -95,7 +107,11 @@ fn origins(control: &Control, out: &mut Samples<'_, '_>) {
     let failures = sites.iter().flat_map(|(site, counters)| {
         Kind::ALL.map(|kind| ([("site", *site), ("kind", kind.as_str())], counters.failures(kind)))
     });
-    out.counter("origin_failures", "Requests to the origin that failed.", failures.filter(|(_, count)| *count > 0));
+    out.counter(
+        "origin_failures",
+        "Requests to the origin that failed.",
+        failures.filter(|(_, count)| *count > 0),
+    );
     let mut healthy = Vec::new();
     for site in first.iter() {
         for endpoint in site.pool.endpoints() {
@@ -145,7 +161,9 @@ pub(super) fn admin(control: &Arc<Control>, purges: Arc<Purges>) -> Option<Admin
         gate: Gate::new(&token, control.core.clock.clone()),
         purges,
         alive: Box::new(Vec::new),
-        ready: Box::new(move || if ready.shared.is_draining() { vec!["draining".into()] } else { Vec::new() }),
+        ready: Box::new(
+            move || if ready.shared.is_draining() { vec!["draining".into()] } else { Vec::new() },
+        ),
         metrics: Box::new(move || metrics.encode()),
         inspect: Box::new(move |url| {
             let core = Arc::clone(&inspected);

@@ -48,6 +48,7 @@ fn shown(core: &Core, hit: &Hit<Stored>) -> Option<Value> {
 }
 
 fn fields(headers: &HeaderMap) -> Value {
-    let shown = headers.iter().map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]));
+    let shown =
+        headers.iter().map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]));
     Value::Array(shown.collect())
 }

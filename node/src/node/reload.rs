@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Control, load_certificates};
+use crate::access_log::Log;
 use crate::origin::Pool;
 use crate::route::Sites;
+use crate::telemetry::event;
 use crate::worker::{Core, Site, Worker};
 use crate::{config, route};
 
@@ -20,8 +22,8 @@ pub(super) async fn reload(control: &Arc<Control>) -> Result<Vec<String>, Vec<St
     let changed = tokio::task::spawn_blocking(move || swap(&at)).await;
     let changed = changed.unwrap_or_else(|error| Err(vec![error.to_string()]));
     match &changed {
-        Ok(words) => tracing::info!(changes = ?words, "configuration reloaded"),
-        Err(reasons) => tracing::error!(?reasons, "configuration refused, the old one stays"),
+        Ok(words) => event::Reloaded::Applied(&words.join("; ")).emit(&control.core.metrics),
+        Err(reasons) => event::Reloaded::Refused(&reasons.join("; ")).emit(&control.core.metrics),
     }
     changed
 }
@@ -34,6 +36,12 @@ fn swap(control: &Control) -> Result<Vec<String>, Vec<String>> {
     let changes = config::reload::apply(&old, &mut new);
     let certificates = load_certificates(&new).map_err(|error| vec![error])?;
     let sites = sites(&control.core, &new, &control.workers).map_err(|error| vec![error])?;
+    if new.log == old.log {
+        control.core.log.load().reopen();
+    } else {
+        let log = Log::open(&new.log).map_err(|error| vec![format!("log.access: {error}")])?;
+        control.core.log.store(Arc::new(log));
+    }
     for (worker, sites) in control.workers.iter().zip(sites) {
         worker.sites.store(Arc::new(sites));
     }
@@ -56,7 +64,8 @@ pub(super) fn sites(
     let kept: Vec<_> = before.iter().map(|worker| worker.sites.load_full()).collect();
     let mut fresh: HashMap<&str, Pool> = HashMap::new();
     for site in &config.sites {
-        let pool = Pool::new(site.origin.clone(), core.clock.clone()).map_err(|error| format!("site {}: {error}", site.name))?;
+        let pool = Pool::new(site.origin.clone(), core.clock.clone())
+            .map_err(|error| format!("site {}: {error}", site.name))?;
         fresh.insert(&site.name, pool);
     }
     let shared: Vec<Arc<route::SiteConfig>> = config.sites.iter().cloned().map(Arc::new).collect();
@@ -65,7 +74,8 @@ pub(super) fn sites(
             let same = kept.get(index).and_then(|sites| {
                 sites.iter().find(|old| old.config.name == site.name && old.config.origin == site.origin)
             });
-            let pool = same.map_or_else(|| Arc::new(fresh[site.name.as_str()].fork()), |old| Arc::clone(&old.pool));
+            let pool =
+                same.map_or_else(|| Arc::new(fresh[site.name.as_str()].fork()), |old| Arc::clone(&old.pool));
             let metrics = core.metrics.site(&site.name);
             (site.hosts.clone(), Arc::new(Site { config: Arc::clone(site), pool, metrics }))
         }))

@@ -28,9 +28,9 @@ mod dates;
 #[cfg(test)]
 mod differential;
 mod etag;
-pub mod tags;
 mod reference;
 mod structured;
+pub mod tags;
 
 use std::time::Duration;
 

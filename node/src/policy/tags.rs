@@ -16,7 +16,8 @@ pub fn of(headers: &HeaderMap) -> Vec<String> {
     for name in FIELDS {
         for value in headers.get_all(name) {
             let Ok(value) = value.to_str() else { continue };
-            let parts = value.split(|c: char| if name == "surrogate-key" { c.is_ascii_whitespace() } else { c == ',' });
+            let parts = value
+                .split(|c: char| if name == "surrogate-key" { c.is_ascii_whitespace() } else { c == ',' });
             for part in parts {
                 let tag = part.trim().trim_matches('"');
                 if !tag.is_empty() && tags.len() < TAGS_MAX && !tags.iter().any(|known| known == tag) {

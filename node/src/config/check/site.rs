@@ -204,6 +204,7 @@ impl Check<'_> {
             client_directives: written.client_directives.unwrap_or(default.client_directives),
             client_staleness: written.client_staleness.unwrap_or(default.client_staleness),
             keep: time("keep", &written.keep, default.keep),
+            ..policy::Config::default()
         }
     }
 
