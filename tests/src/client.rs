@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::answer::{Answer, End};
 use crate::case::Case;
+use crate::gate::moment;
 use crate::wire::{Head, Length, Wire};
 
 /// Longest time a case waits for anything from a node.
@@ -93,6 +94,17 @@ impl Client {
         let stream = TcpStream::connect(address).await.expect("the node listens");
         stream.set_nodelay(true).expect("an open socket");
         Self { wire: Wire::new(stream), case: None }
+    }
+
+    /// Connects as soon as somebody listens there; `None` once `give_up` says so.
+    pub async fn reach(address: SocketAddr, give_up: impl Fn() -> bool) -> Option<Self> {
+        while !give_up() {
+            if let Ok(stream) = TcpStream::connect(address).await {
+                return Some(Self::over(stream));
+            }
+            moment().await;
+        }
+        None
     }
 
     /// The same over a stream that is there already (TLS).

@@ -73,14 +73,19 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 ///
 /// # Panics
 /// When it does not come true in time.
-#[expect(clippy::disallowed_methods, reason = "the one place that polls")]
 pub async fn until_within(limit: Duration, what: &str, mut condition: impl AsyncFnMut() -> bool) -> Duration {
     let start = Instant::now();
     while !condition().await {
         assert!(start.elapsed() < limit, "waited {limit:?} in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(4)).await;
+        moment().await;
     }
     start.elapsed()
+}
+
+/// The time between two looks at something that takes its own time.
+#[expect(clippy::disallowed_methods, reason = "the one place that polls")]
+pub(crate) async fn moment() {
+    tokio::time::sleep(Duration::from_millis(4)).await;
 }
 
 /// Starts a task of a case.

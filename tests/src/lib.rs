@@ -27,7 +27,7 @@ pub use answer::{Answer, CacheStatus, End};
 pub use case::Case;
 pub use client::{Ask, Client};
 pub use gate::{Gate, spawn, until, until_within};
-pub use node::{Node, TOKEN, binary};
+pub use node::{Node, TOKEN, binary, write};
 pub use origin::{Asked, Origin, Reply};
 pub use recipe::Recipe;
 

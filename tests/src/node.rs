@@ -311,7 +311,11 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-fn write(path: &Path, text: &str) {
+/// Writes a file of a case.
+///
+/// # Panics
+/// When its folder cannot be written.
+pub fn write(path: &Path, text: &str) {
     std::fs::write(path, text).expect("the folder of the case");
 }
 

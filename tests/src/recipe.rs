@@ -10,6 +10,7 @@ use crate::tls::Pair;
 pub struct Recipe {
     pub(crate) binary: Option<PathBuf>,
     name: String,
+    workers: Option<u32>,
     memory: String,
     disk: String,
     directory: Option<PathBuf>,
@@ -51,6 +52,7 @@ impl Recipe {
         let empty = Self {
             binary: None,
             name: "edge-1".into(),
+            workers: None,
             memory: "16MiB".into(),
             disk: "256MiB".into(),
             directory: None,
@@ -76,6 +78,19 @@ impl Recipe {
     pub fn name(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
         self
+    }
+
+    /// One worker, for cases that count connections: each worker keeps its own.
+    #[must_use]
+    pub fn one_worker(mut self) -> Self {
+        self.workers = Some(1);
+        self
+    }
+
+    /// The first endpoint of the first site.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        self.sites.first().and_then(|site| site.endpoints.first()).map_or("", String::as_str)
     }
 
     /// The sizes of the two tiers.
@@ -180,8 +195,9 @@ impl Recipe {
     /// The whole file.
     pub(crate) fn toml(&self, at: &Places<'_>) -> String {
         let directory = self.directory.clone().unwrap_or_else(|| at.folder.join("cache"));
+        let workers = self.workers.map_or(String::new(), |count| format!("workers = {count}\n"));
         let mut text = format!(
-            "[node]\nname = \"{}\"\n\n[cache]\ndirectory = {directory:?}\nmemory = \"{}\"\ndisk = \"{}\"\n{}\n\
+            "[node]\nname = \"{}\"\n{workers}\n[cache]\ndirectory = {directory:?}\nmemory = \"{}\"\ndisk = \"{}\"\n{}\n\
              [[listener]]\naddress = \"{}\"\n\n[admin]\naddress = \"{}\"\ntoken_file = \"admin.token\"\n\n",
             self.name, self.memory, self.disk, self.cache, at.http, at.admin,
         );

@@ -95,6 +95,13 @@ impl Reply {
         Self { content: Content::Raw(bytes.into()), ..Self::new(200, "") }
     }
 
+    /// Another status.
+    #[must_use]
+    pub fn status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
     /// One more field.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {

@@ -1,3 +1,23 @@
 //! The cases: one module an idea, every case against a real node over real sockets.
 
+mod caching;
+mod collapse;
+mod compression;
+mod conditionals;
+mod disk;
+mod endpoints;
+mod fleet;
+mod forwarding;
+mod framing;
 mod harness;
+mod invalidation;
+mod large;
+mod limits;
+mod purge;
+mod ranges;
+mod seeing;
+mod stage;
+mod stale;
+mod tls;
+mod truncation;
+mod vary;

@@ -1,0 +1,156 @@
+//! The tier on disk: what is kept, how much of it, and what happens when the disk is in trouble.
+
+use std::process::Command;
+use std::time::Duration;
+
+use larder_tests::{Case, Node, Origin, Recipe, Reply, until_within};
+
+use crate::stage::Stage;
+
+/// A small file system of its own, or `None` (with a printed reason) where it cannot be mounted.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let options = format!("size={size}");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "larder-test"])
+            .arg(folder.path())
+            .status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(Self(folder));
+        }
+        println!("skipped: a tmpfs of {size} cannot be mounted here (needs root)");
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazy: a node that was just killed may still be letting go of its files.
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_a_miss() {
+    let Some(disk) = SmallDisk::mount("12m") else { return };
+    let case = Case::new("a full disk is a miss: every answer is right, the node stays up");
+    let origin = Origin::start(&case).await;
+    origin.on("/*", |asked| Reply::page_of(asked, 400_000).cache("max-age=3600"));
+    let directory = disk.0.path().join("cache");
+    let recipe = Recipe::new(&origin).directory(&directory).tiers("2MiB", "1GiB");
+    let node = Node::start(&case, recipe).await;
+    for round in 0..2 {
+        for number in 0..60 {
+            let target = format!("/{number}");
+            assert_eq!(node.get(&target).await.version(&target), 1, "round {round}");
+        }
+    }
+    let metrics = node.metrics().await;
+    assert!(metrics.broken().is_empty());
+}
+
+#[tokio::test]
+async fn an_unwritable_disk_is_a_miss_and_hits_go_on() {
+    let s =
+        Stage::new("a cache directory that vanishes under the node is a miss; memory goes on hitting").await;
+    s.warm("/hot").await;
+    std::fs::remove_dir_all(s.node.path("cache")).unwrap();
+    for number in 0..20 {
+        let target = format!("/{number}");
+        assert_eq!(s.get(&target).await.version(&target), 1);
+    }
+    assert_eq!(s.get("/hot").await.version("/hot"), 1);
+}
+
+#[tokio::test]
+async fn the_byte_budget_of_the_disk_holds() {
+    let s = Stage::with("the byte budget of the disk holds, and what is left is right", |recipe| {
+        recipe.tiers("2MiB", "20MiB").cache("object_max = \"5MiB\"")
+    })
+    .await;
+    s.origin.on("/*", |asked| Reply::page_of(asked, 500_000).cache("max-age=3600"));
+    for number in 0..120 {
+        let target = format!("/{number}");
+        assert_eq!(s.get(&target).await.version(&target), 1);
+    }
+    until_within(Duration::from_secs(20), "the disk to be within its budget", async || {
+        folder_size(&s.node.path("cache")) < 30 * 1024 * 1024
+    })
+    .await;
+    for number in 0..120 {
+        let target = format!("/{number}");
+        assert_eq!(s.get(&target).await.version(&target), 1);
+    }
+}
+
+/// Bytes of all files below `folder`, as the file system counts them.
+fn folder_size(folder: &std::path::Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(data) if data.is_dir() => folder_size(&entry.path()),
+        Ok(data) => data.blocks() * 512,
+        Err(_) => 0,
+    };
+    entries.flatten().map(size).sum()
+}
+
+#[tokio::test]
+async fn memory_only_writes_no_file() {
+    let s =
+        Stage::with("disk = \"0\" is memory only: hits, and no file", |recipe| recipe.tiers("16MiB", "0"))
+            .await;
+    s.warm("/a").await;
+    assert_eq!(folder_size(&s.node.path("cache")), 0);
+    s.node.purge("url", &["http://www.example.com/a"], false).await;
+    assert!(!s.get("/a").await.hit());
+}
+
+#[tokio::test]
+async fn damaged_bodies_are_never_served() {
+    let mut s = Stage::new("bodies damaged on disk while the node was down are a miss, never served").await;
+    s.origin.on("/*", |asked| Reply::page_of(asked, 50_000).cache("max-age=3600"));
+    for number in 0..20 {
+        s.warm(&format!("/{number}")).await;
+    }
+    s.node.stop().await;
+    let damaged = damage(&s.node.path("cache"), &s.case);
+    println!("damaged {damaged} files");
+    assert!(damaged > 0);
+    s.node.start_again().await;
+    for number in 0..20 {
+        let target = format!("/{number}");
+        let answer = s.node.client().await.ask(larder_tests::Ask::get(&target)).await;
+        if answer.end == larder_tests::End::Whole {
+            assert_eq!(answer.version(&target), 1);
+        }
+        assert_eq!(s.get(&target).await.version(&target), 1, "whole the second time");
+    }
+}
+
+/// Flips a byte in every second file, cuts every fifth one short.
+fn damage(folder: &std::path::Path, case: &Case) -> usize {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let mut count = 0;
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.is_dir() {
+            count += damage(&path, case);
+            continue;
+        }
+        let Ok(mut bytes) = std::fs::read(&path) else { continue };
+        if bytes.is_empty() || case.draw(2) == 0 {
+            continue;
+        }
+        let at = usize::try_from(case.draw(bytes.len() as u64)).expect("inside the file");
+        if case.draw(5) == 0 {
+            bytes.truncate(at)
+        } else {
+            bytes[at] ^= 0x20
+        };
+        count += usize::from(std::fs::write(&path, bytes).is_ok());
+    }
+    count
+}
