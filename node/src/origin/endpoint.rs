@@ -137,7 +137,10 @@ impl Live {
         let reused = unused.is_some();
         let link = match unused {
             Some(link) => link,
-            None => connect::dial(self, self.connect_timeout).await?,
+            None => {
+                self.make_room();
+                connect::dial(self, self.connect_timeout).await?
+            }
         };
         let counter = if reused { &self.counters.reuses } else { &self.counters.connects };
         counter.add();
@@ -158,6 +161,15 @@ impl Live {
             }
         }
         None
+    }
+
+    /// Closes unused connections as far as one more would be too many; the caller has its seat already.
+    fn make_room(&self) {
+        let active = self.connections_max.saturating_sub(self.seats.available_permits());
+        let mut idle = self.idle.lock();
+        let surplus = (active + idle.links.len()).saturating_sub(self.connections_max);
+        let surplus = surplus.min(idle.links.len());
+        idle.links.drain(..surplus);
     }
 
     fn keep(self: &Arc<Self>, link: Link) {

@@ -172,6 +172,18 @@ async fn connections_are_limited_and_waiting_for_one_is_bounded() {
 }
 
 #[tokio::test]
+async fn a_second_try_on_a_fresh_connection_keeps_to_the_limit() {
+    let stale = vec![Step::Hear, say(OK), Step::Hear];
+    let (a, b) = (Origin::play(vec![stale]).await, Origin::play(vec![polite()]).await);
+    let pool = pool_of(Config { connections_max: 1, ..config(&[a.address, b.address]) });
+    assert_eq!((fetch(&pool).await, fetch(&pool).await), ("ok".into(), "ok".into()));
+    assert_eq!(fetch(&pool).await, "ok", "from b, on a connection of its own");
+    assert_eq!(pool.counters().retries.get(), 1);
+    until(|| b.ended() == 1).await;
+    assert_eq!((b.accepted(), pool.endpoints()[1].idle), (2, 1));
+}
+
+#[tokio::test]
 async fn a_busy_endpoint_is_passed_over() {
     let (a, b) = two().await;
     let pool = pool_of(Config { connections_max: 1, ..config(&[a.address, b.address]) });
