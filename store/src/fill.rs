@@ -244,14 +244,6 @@ impl Fill {
         }
     }
 
-    /// Gives up storing, for whoever finds out that the disk cannot.
-    pub(crate) fn give_up(&self, why: NotKept) {
-        let mut state = self.state.lock();
-        if state.mode == Mode::Save {
-            self.relay(&mut state, why);
-        }
-    }
-
     /// Called every [`crate::limits::TICK`]: a relay does not wait for its first reader for ever.
     /// False when nobody needs to call it again.
     pub(crate) fn tick(&self, stalled: bool) -> bool {
