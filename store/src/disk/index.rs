@@ -235,10 +235,8 @@ mod tests {
             let (index, _) = open_at(directory.path());
             index.put(1, b"one").unwrap();
             index.close();
-            let mut options = fs::OpenOptions::new();
-            let mut conf =
-                options.write(true).truncate(true).open(directory.path().join("index/conf")).unwrap();
-            io::Write::write_all(&mut conf, b"nonsense").unwrap();
+            fs::remove_file(directory.path().join("index/db")).unwrap();
+            fs::create_dir(directory.path().join("index/db")).unwrap();
             let (index, aside) = open_at(directory.path());
             assert!(aside);
             assert_eq!(index.get(1).unwrap(), None);

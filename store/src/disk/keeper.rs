@@ -162,7 +162,7 @@ impl Disk {
                 dirty = result.is_err();
                 let copy = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
                 for done in inbox.flushes {
-                    let _ = done.send(result.as_ref().map(|()| ()).map_err(copy));
+                    let _ = done.send(result.as_ref().copied().map_err(copy));
                 }
             }
             if last {

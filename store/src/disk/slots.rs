@@ -372,11 +372,11 @@ mod tests {
     #[test]
     fn the_victim_is_old_and_rarely_used() {
         let slots = Slots::new();
-        for hash in 0..64 {
+        for hash in 0..8 {
             slots.put(slot(hash), record());
         }
         for _ in 0..3 {
-            (0..64).filter(|hash| *hash != 5).for_each(|hash| slots.touch(hash));
+            (0..8).filter(|hash| *hash != 5).for_each(|hash| slots.touch(hash));
         }
         let victims: Vec<u128> =
             (0..20).filter_map(|_| slots.victim(|_| false)).map(|slot| slot.hash).collect();

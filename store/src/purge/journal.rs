@@ -356,7 +356,11 @@ mod tests {
     fn recorded(seq: u64) -> Recorded {
         let selectors =
             vec![Selector::Tag(format!("t{seq}")), Selector::All, Selector::Url("http://a:80/".into())];
-        Recorded { seq: Seq(seq), purge: Purge { selectors, soft: seq % 2 == 0 }, note: "{\"id\":1}".into() }
+        Recorded {
+            seq: Seq(seq),
+            purge: Purge { selectors, soft: seq.is_multiple_of(2) },
+            note: "{\"id\":1}".into(),
+        }
     }
 
     fn written(count: u64) -> (tempfile::TempDir, Vec<Recorded>) {
