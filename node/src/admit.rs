@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn the_authority_is_the_targets_or_hosts() {
-        let rows: [(&str, &[&str], Option<(&str, Option<u16>)>); 6] = [
+        type Row<'a> = (&'a str, &'a [&'a str], Option<(&'a str, Option<u16>)>);
+        let rows: [Row<'_>; 6] = [
             ("/", &["a.example"], Some(("a.example", None))),
             ("/", &["a.example.:8080"], Some(("a.example", Some(8080)))),
             ("/", &["a.example."], Some(("a.example", None))),

@@ -26,14 +26,14 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show it: a small site, a node before it, caches in a temporary directory, and what to try
+    /// Show it at work: a small site, a node before it, and what to try
     Demo(Demo),
     /// Run the node
     #[command(after_help = "Examples:\n  larder run --config /etc/larder/edge.toml\n  \
                             kill -HUP PID     reload; a bad file is refused and the old one stays\n  \
                             kill -TERM PID    answer what is in flight, then end")]
     Run(ConfigFile),
-    /// Check a configuration and all it refers to: every mistake with file, line, path and fix
+    /// Check a configuration: every mistake with its line and its fix
     #[command(after_help = "Examples:\n  larder check --config edge.toml\n  \
                             larder check --config edge.toml && systemctl reload larder\n\n\
                             Exit codes: 0 it may be used, 2 it may not.")]

@@ -46,7 +46,7 @@ pub async fn stored(
     let now = worker.core.clock.now();
     exchange.facts.ttl = Some(answer.freshness.ttl(now));
     let compressible =
-        compress::compressible(&site.config.compress, answer.status, &answer.headers, found.source.len());
+        compress::compressible(&site.config.compress, answer.status, &answer.headers, found.source.length());
     let mut response = shape(worker, site, exchange, found, compressible).await;
     let age = answer.freshness.age(now).as_secs();
     if age > 0 || exchange.facts.served != Served::Miss {
@@ -90,7 +90,7 @@ async fn shape(
     }
     if coding == Coding::Identity || request.method == Method::HEAD {
         if coding == Coding::Identity
-            && let Some(length) = found.source.len()
+            && let Some(length) = found.source.length()
         {
             head.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
         }
@@ -111,7 +111,7 @@ async fn shape(
 fn partial(exchange: &Exchange, found: &Found<'_>) -> Option<Response> {
     let request = &exchange.request;
     let range = request.headers.get(header::RANGE)?;
-    let (answer, len) = (found.answer, found.source.len()?);
+    let (answer, len) = (found.answer, found.source.length()?);
     let whole = request.method != Method::GET || answer.status != StatusCode::OK;
     if whole || !validation::if_range_allows(&request.headers, &answer.headers) {
         return None;
@@ -150,7 +150,8 @@ async fn encoded(
     if let Some(hit) = core.cache.derived(&exchange.url, &variant, found.answer).await {
         return Some(Source::Entry(hit.entry));
     }
-    if found.source.len().is_some_and(|len| len > COMPRESS_KEEP_BYTES_MAX) {
+    let too_large = found.source.length().is_some_and(|len| len > COMPRESS_KEEP_BYTES_MAX);
+    if too_large {
         return None;
     }
     let key = KeyRef::new(&exchange.url, &variant).hash() ^ u128::from(found.answer.version);

@@ -190,6 +190,9 @@ fn prepare(
     if let Err(why) = storing::may_store(policy, &Method::GET, &plan.request, status, fields) {
         return Err((why, Box::new(answer)));
     }
+    if answer.close_delimited {
+        return Err((NotStored::CloseDelimited, Box::new(answer)));
+    }
     let length = http_body::Body::size_hint(&answer.body).exact();
     if length.is_some_and(|length| length > core.object_max) {
         return Err((NotStored::TooLarge, Box::new(answer)));

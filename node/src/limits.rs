@@ -132,14 +132,20 @@ pub const COMPRESS_BYTES_MIN: u64 = 256;
 pub const COMPRESS_KEEP_BYTES_MAX: u64 = 16 * MIB as u64;
 /// Bytes of input encoded at a stretch: well below a millisecond, then the worker's other connections have their turn.
 pub const COMPRESS_PIECE_BYTES: usize = 64 * KIB;
-/// Window of brotli and zstd, as a power of two: 1 MiB, so that one stream costs a few MiB and no client refuses it
-/// (RFC 9659 allows 8 MiB).
-pub const COMPRESS_WINDOW_BITS_MAX: u32 = 20;
+/// Window of brotli and zstd, as a power of two: 512 KiB, so that one stream costs at most 3 MiB and no client refuses
+/// it (RFC 9659 allows 8 MiB).
+pub const COMPRESS_WINDOW_BITS_MAX: u32 = 19;
+/// Bodies being encoded at a time, 96 MiB of brotli at the worst; beyond it answers go out as they are.
+pub const COMPRESS_STREAMS_MAX: usize = 32;
 
 // --- configuration ---
 
 /// Bytes of the configuration, and of each file it refers to: far above any real one, far below harm.
 pub const CONFIG_BYTES_MAX: u64 = 4 * MIB as u64;
+/// Mistakes that are told of one configuration: more nobody reads, and a reload answers over the network.
+pub const CONFIG_MISTAKES_MAX: usize = 200;
+/// Days before a certificate's end from which `larder check` warns: two weekends.
+pub const CERTIFICATE_DAYS_LEFT: u64 = 14;
 /// Bytes of a node's name: it goes into three fields of every exchange.
 pub const NODE_NAME_BYTES_MAX: usize = 64;
 /// Bytes of objects in memory by default.

@@ -270,14 +270,14 @@ fn work(worker: Arc<Worker>, shared: Arc<Shared>, sockets: Vec<Socket>) {
 fn administer(control: &Arc<Control>, sockets: Vec<Socket>) {
     let control = Arc::clone(control);
     run_on_this_thread(async move {
-        let journal = gather::Journal(control.core.cache.store().clone());
         let name = Arc::from(control.core.name.as_ref());
-        let purges = Arc::new(Purges::new(name, control.core.clock.clone(), journal));
+        let purges =
+            Arc::new(Purges::new(name, control.core.clock.clone(), control.core.cache.store().clone()));
         if let Some(admin) = gather::admin(&control, purges) {
             let admin = Arc::new(admin);
             *control.admin.lock() = Some(Arc::clone(&admin));
             listener::run(sockets, Arc::clone(&control.admin_shared), move |mut request, peer: Arc<Peer>| {
-                request.extensions_mut().insert(admin::From(peer.address));
+                request.extensions_mut().insert(admin::CameFrom(peer.address));
                 admin::serve(request, Arc::clone(&admin))
             })
             .await;

@@ -70,7 +70,7 @@ pub enum Source {
 impl Source {
     /// Bytes of the whole body, where it is known.
     #[must_use]
-    pub fn len(&self) -> Option<u64> {
+    pub fn length(&self) -> Option<u64> {
         match self {
             Self::Entry(entry) => Some(entry.len()),
             Self::Tap(_, length) => *length,

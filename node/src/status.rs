@@ -100,6 +100,8 @@ pub enum NotStored {
     TooLarge,
     /// A purge came while it was fetched.
     Purged,
+    /// Only the end of the connection says where the body ends: a cut looks the same as an end (RFC 9112 6.3).
+    CloseDelimited,
     /// The body was cut.
     Cut,
     /// The store had no room or its disk was in trouble.
@@ -110,7 +112,7 @@ pub enum NotStored {
 
 impl NotStored {
     /// Every reason, for the label sets of metrics.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Method,
         Self::Status,
         Self::RequestNoStore,
@@ -124,7 +126,7 @@ impl NotStored {
         Self::Expired,
         Self::TooLarge,
         Self::Purged,
-        Self::Cut,
+        Self::CloseDelimited, Self::Cut,
         Self::StoreBusy,
         Self::Configured,
     ];
@@ -146,6 +148,7 @@ impl NotStored {
             Self::Expired => "expired",
             Self::TooLarge => "too-large",
             Self::Purged => "purged",
+            Self::CloseDelimited => "close-delimited",
             Self::Cut => "cut",
             Self::StoreBusy => "store-busy",
             Self::Configured => "configured",

@@ -29,7 +29,7 @@ pub(crate) enum Failure {
     Unreachable(String),
     /// The node's certificate is not one we trust.
     Untrusted(String),
-    /// Connected, but no answer in this time.
+    /// No answer in this time.
     Silent(Duration),
     /// The connection broke before the answer was complete.
     Cut(String),
@@ -72,7 +72,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Unreachable(why) => write!(f, "no connection: {why}"),
             Self::Untrusted(why) => write!(f, "its certificate is not trusted: {why}"),
-            Self::Silent(time) => write!(f, "connected, but no answer within {} ms", time.as_millis()),
+            Self::Silent(time) => write!(f, "no answer within {} ms", time.as_millis()),
             Self::Cut(why) => write!(f, "the answer broke off: {why}"),
             Self::Token(status) => write!(f, "the token was not accepted ({})", status.as_u16()),
             Self::Refused(status, refusal) | Self::Trouble(status, refusal) => {
@@ -165,22 +165,27 @@ fn judge<T: Answer>(status: StatusCode, body: &[u8], call: &Call) -> Result<T, F
 fn sending(error: &hyper_util::client::legacy::Error) -> Failure {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(current) = cause {
-        // A TLS failure travels inside an io::Error, whose own source() skips it.
-        let inner = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = inner.and_then(|e| e.downcast_ref::<rustls::Error>()).or_else(|| current.downcast_ref());
-        if let Some(rustls::Error::InvalidCertificate(why)) = tls {
+        if let Some(rustls::Error::InvalidCertificate(why)) = current.downcast_ref() {
             return Failure::Untrusted(why.to_string());
         }
-        cause = current.source();
+        cause = below(current);
     }
     if error.is_connect() { Failure::Unreachable(root(error)) } else { Failure::Cut(root(error)) }
+}
+
+/// The cause of an error. What travels inside an `io::Error` is not its `source()` but the error itself.
+fn below<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    }
 }
 
 /// The innermost reason, which is the one that says something.
 fn root(error: &(dyn Error + 'static)) -> String {
     let mut current = error;
-    while let Some(source) = current.source() {
-        current = source;
+    while let Some(inner) = below(current) {
+        current = inner;
     }
     current.to_string()
 }

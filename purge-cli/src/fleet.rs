@@ -37,7 +37,7 @@ pub(crate) struct Patience {
 pub(crate) struct Outcome<T> {
     /// Its answer, or why there is none.
     pub(crate) answer: Result<T, Failure>,
-    /// Requests sent.
+    /// 1, and one more for each request that had to be sent again.
     pub(crate) tries: u32,
     /// Time from the start of the command.
     pub(crate) time: Duration,
@@ -71,6 +71,7 @@ pub(crate) async fn ask<T: Answer>(
     }
     let mut leave_at = deadline + PAUSE_MIN;
     let mut confirmed = 0;
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         tokio::select! {
             joined = set.join_next() => match joined {
@@ -88,7 +89,7 @@ pub(crate) async fn ask<T: Answer>(
                 }
             },
             () = sleep_until(leave_at) => break,
-            _ = tokio::signal::ctrl_c() => break,
+            _ = &mut interrupt => break,
         }
     }
     let left = |(outcome, known): (Option<Outcome<T>>, Arc<Mutex<Known>>)| {
@@ -112,9 +113,9 @@ async fn attend<T: Answer>(
 ) -> Result<T, Failure> {
     let mut whole: Option<T> = None;
     let mut pause = PAUSE_MIN;
+    lock(known).tries = 1;
     for call in calls {
         let answer = loop {
-            lock(known).tries += 1;
             let begun = Instant::now();
             let until = try_until(begun, deadline, patience);
             let failure = match timeout_at(until, client.send::<T>(call)).await {
@@ -128,6 +129,7 @@ async fn attend<T: Answer>(
                 return Err(failure);
             }
             sleep(pause).await;
+            lock(known).tries += 1;
             pause = (pause * 2).min(PAUSE_MAX);
         };
         pause = PAUSE_MIN;

@@ -242,7 +242,7 @@ mod tests {
     use super::*;
 
     fn names(count: usize, bytes: usize) -> Vec<String> {
-        (0..count).map(|i| format!("{i:0bytes$}")).collect()
+        (0..count).map(|i| format!("{i}{}", "x".repeat(bytes))).collect()
     }
 
     #[test]

@@ -272,6 +272,9 @@ fn table(header: &[&str]) -> Table {
         let numbers = ["SEQUENCE", "OBJECTS", "BYTES", "MEMORY", "DISK", "UPTIME", "TIME"];
         if numbers.contains(name) { cell.set_alignment(CellAlignment::Right) } else { cell }
     }));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table
 }
 

@@ -14,7 +14,7 @@ use crate::limits;
 
 /// Where a request comes from, for the log: an extension of the request.
 #[derive(Debug, Clone, Copy)]
-pub struct From(pub SocketAddr);
+pub struct CameFrom(pub SocketAddr);
 
 /// Compares tokens in constant time, counts and logs refusals.
 pub struct Gate {
@@ -70,7 +70,7 @@ impl Gate {
                 .compare_exchange(quiet_until, next, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
         if mine {
-            let from = request.extensions().get::<From>().map(|from| from.0.to_string());
+            let from = request.extensions().get::<CameFrom>().map(|from| from.0.to_string());
             let sent = request.headers().contains_key(AUTHORIZATION);
             tracing::warn!(
                 from = from.as_deref().unwrap_or("-"),

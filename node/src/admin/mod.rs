@@ -26,7 +26,7 @@ use http_body::Body as HttpBody;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use self::gate::{From, Gate};
+pub use self::gate::{CameFrom, Gate};
 use crate::http::Response;
 use crate::limits;
 use crate::purge::{Pending, Purges};
@@ -106,7 +106,7 @@ impl Route {
     }
 }
 
-/// Answers one request to the admin listener. If the request carries a [`From`] among its extensions, refusals are logged
+/// Answers one request to the admin listener. If the request carries a [`CameFrom`] among its extensions, refusals are logged
 /// with that address.
 pub async fn serve<B>(request: Request<B>, admin: Arc<Admin>) -> Response
 where
@@ -144,7 +144,7 @@ where
         Route::Metrics => health::metrics(request.headers(), (admin.metrics)()),
         Route::Status => health::status(admin),
         Route::Purge => purge::order(request, admin).await,
-        Route::Purges => purge::history(request.uri().query(), admin),
+        Route::Purges => purge::history(request.uri().query(), admin).await,
         Route::Cache => inspect::inspect(request.uri().query(), admin).await,
         Route::Reload => reload::reload(admin).await,
     }

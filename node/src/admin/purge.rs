@@ -1,6 +1,7 @@
 //! `POST /purge` and `GET /purges`.
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -86,7 +87,7 @@ where
 }
 
 /// The newest purges.
-pub(super) fn history(query: Option<&str>, admin: &Admin) -> Response {
+pub(super) async fn history(query: Option<&str>, admin: &Admin) -> Response {
     let limit = match inspect::parameter(query, "limit") {
         None => LISTED,
         Some(text) => match text.parse::<usize>() {
@@ -101,5 +102,8 @@ pub(super) fn history(query: Option<&str>, admin: &Admin) -> Response {
             }
         },
     };
-    reply::json(StatusCode::OK, &admin.purges.history(limit))
+    // Megabytes, at the worst: not on a worker.
+    let purges = Arc::clone(&admin.purges);
+    let told = tokio::task::spawn_blocking(move || reply::json(StatusCode::OK, &purges.history(limit)));
+    told.await.unwrap_or_else(|_| reply::busy("the history could not be told", "ask again"))
 }

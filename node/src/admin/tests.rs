@@ -296,7 +296,7 @@ async fn refusals_are_logged_once_in_a_while() {
     let told = || String::from_utf8(lines.0.lock().clone()).unwrap().matches("admin request refused").count();
     for _ in 0..500 {
         let mut request = request("GET", "/status", Some("Bearer secret-guess"), "");
-        request.extensions_mut().insert(From(([192, 0, 2, 7], 4000).into()));
+        request.extensions_mut().insert(CameFrom(([192, 0, 2, 7], 4000).into()));
         stage.send(request).await;
     }
     assert_eq!(told(), 1);

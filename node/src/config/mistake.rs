@@ -12,16 +12,27 @@ pub struct Place {
     pub column: usize,
 }
 
-impl Place {
-    /// The place of byte `offset` of `text`.
-    #[must_use]
-    pub fn of(text: &str, offset: usize) -> Self {
-        let before = text.get(..offset).unwrap_or(text);
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        Self {
-            line: before.matches('\n').count() + 1,
-            column: before.get(line_start..).map_or(0, |line| line.chars().count()) + 1,
-        }
+/// Finds places in a text without reading it from the start each time.
+#[derive(Debug)]
+pub(super) struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        let starts = std::iter::once(0).chain(memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1));
+        Self { text, starts: starts.collect() }
+    }
+
+    /// The place of byte `offset`. Beyond the first few thousand bytes of a line its column counts bytes.
+    pub(super) fn place(&self, offset: usize) -> Place {
+        let line = self.starts.partition_point(|start| *start <= offset).max(1);
+        let start = self.starts.get(line - 1).copied().unwrap_or(0);
+        let offset = offset.min(self.text.len());
+        let before = self.text.get(start..offset).unwrap_or_default();
+        let column = if before.len() > 4096 { before.len() } else { before.chars().count() };
+        Place { line, column: column + 1 }
     }
 }
 
@@ -90,15 +101,17 @@ impl Mistakes {
         let (file, what, fix) = (file.to_owned(), what.into(), fix.into());
         Self(vec![Mistake { file, place: None, path: String::new(), what, fix }])
     }
+
+    /// One line for each, for the log and for the answer to `POST /reload`.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.0.iter().map(Mistake::to_string).collect()
+    }
 }
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, mistake) in self.0.iter().enumerate() {
-            let newline = if index == 0 { "" } else { "\n" };
-            write!(f, "{newline}{mistake}")?;
-        }
-        Ok(())
+        f.write_str(&self.lines().join("\n"))
     }
 }
 
@@ -114,12 +127,15 @@ mod tests {
 
     #[test]
     fn places_count_lines_and_characters_from_one() {
-        let text = "a\nbé c\n";
+        let lines = Lines::new("a\nbé c\n");
         for (offset, line, column) in
             [(0, 1, 1), (1, 1, 2), (2, 2, 1), (5, 2, 3), (6, 2, 4), (8, 3, 1), (99, 3, 1)]
         {
-            assert_eq!(Place::of(text, offset), Place { line, column }, "offset {offset}");
+            assert_eq!(lines.place(offset), Place { line, column }, "offset {offset}");
         }
+        let long = "é".repeat(5000);
+        assert_eq!(Lines::new(&long).place(10_000), Place { line: 1, column: 10_001 });
+        assert_eq!(Lines::new("").place(0), Place { line: 1, column: 1 });
     }
 
     #[test]

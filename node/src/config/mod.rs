@@ -22,6 +22,8 @@ use tracing::level_filters::LevelFilter;
 
 pub use mistake::{Mistake, Mistakes};
 
+use mistake::Lines;
+
 use crate::{access_log, limits, listener, route};
 
 /// A node's configuration, as meant: checked, with all defaults filled in and all paths absolute or relative to the
@@ -105,26 +107,27 @@ pub fn load(path: &Path) -> Result<Loaded, Mistakes> {
 /// # Errors
 /// As [`load`].
 pub fn parse(path: &Path, text: &str) -> Result<Loaded, Mistakes> {
+    let lines = Lines::new(text);
     let (mut table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        return Err(Mistakes(errors.iter().map(|error| syntax(path, text, error)).collect()));
+        return Err(told(path, errors.iter().map(|error| syntax(path, &lines, error)).collect()));
     }
-    let places = walk::Places::find(path, text, table.get_ref());
+    let places = walk::Places::find(path, &lines, table.get_ref());
     let mut pruned = walk::prune(table.get_mut(), &schema::of::<file::File>(), &places);
     let written = match file::File::deserialize(toml::Deserializer::from(table)) {
         Ok(written) => written,
         Err(error) => {
-            pruned.mistakes.push(syntax(path, text, &error));
-            return Err(sorted(pruned.mistakes));
+            pruned.mistakes.push(syntax(path, &lines, &error));
+            return Err(told(path, pruned.mistakes));
         }
     };
     let base = path.parent().unwrap_or(Path::new(""));
     let verdict = check::check(&written, base, &places, pruned.silent);
     let mistakes: Vec<_> = pruned.mistakes.into_iter().chain(verdict.mistakes).collect();
     if mistakes.is_empty() {
-        Ok(Loaded { node: verdict.node, warnings: sorted(verdict.warnings).0 })
+        Ok(Loaded { node: verdict.node, warnings: told(path, verdict.warnings).0 })
     } else {
-        Err(sorted(mistakes))
+        Err(told(path, mistakes))
     }
 }
 
@@ -147,18 +150,24 @@ fn read(path: &Path) -> Result<String, Mistakes> {
     String::from_utf8(bytes).map_err(|_| Mistakes::whole_file(path, "is not UTF-8 text", "save it as UTF-8"))
 }
 
-fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Mistake {
+fn syntax(path: &Path, lines: &Lines<'_>, error: &toml::de::Error) -> Mistake {
     Mistake {
         file: path.to_owned(),
-        place: error.span().map(|span| mistake::Place::of(text, span.start)),
+        place: error.span().map(|span| lines.place(span.start)),
         path: String::new(),
         what: error.message().replace('\n', "; "),
         fix: String::new(),
     }
 }
 
-fn sorted(mut mistakes: Vec<Mistake>) -> Mistakes {
+/// In the order of the file, and not more than anyone reads.
+fn told(path: &Path, mut mistakes: Vec<Mistake>) -> Mistakes {
     mistakes.sort_by_key(|mistake| mistake.place);
+    let more = mistakes.len().saturating_sub(limits::CONFIG_MISTAKES_MAX);
+    if more > 0 {
+        mistakes.truncate(limits::CONFIG_MISTAKES_MAX);
+        mistakes.extend(Mistakes::whole_file(path, format!("{more} more mistakes"), "mend these first").0);
+    }
     Mistakes(mistakes)
 }
 

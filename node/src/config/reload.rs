@@ -21,6 +21,13 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         self.applied.is_empty() && self.needs_restart.is_empty()
     }
+
+    /// Everything in words, for the log and for the answer to `POST /reload`.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let waiting = self.needs_restart.iter().map(|change| format!("{change} (needs a restart)"));
+        self.applied.iter().cloned().chain(waiting).collect()
+    }
 }
 
 /// Compares `new` to `old`, and takes over into `new` what cannot change while the node runs: its name, workers,
@@ -255,6 +262,8 @@ mod tests {
         let changes = apply(&old, &mut new);
         assert_eq!(changes.applied, ["admin.token_file: another token"]);
         assert_eq!(changes.needs_restart, ["admin.address: 127.0.0.1:1 -> 127.0.0.1:2"]);
+        let restart = "admin.address: 127.0.0.1:1 -> 127.0.0.1:2 (needs a restart)";
+        assert_eq!(changes.lines(), ["admin.token_file: another token", restart]);
         assert_eq!(new, admin("127.0.0.1:1", "second-secret"));
 
         let mut without = node(BEFORE);

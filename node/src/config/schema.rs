@@ -42,11 +42,17 @@ pub(super) fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::file::File;
 
-    fn visit(root: &Value, schema: &Value, path: &str, seen: &mut dyn FnMut(&str, &Value)) {
+    /// Calls `seen` with path and schema of every key.
+    pub(in crate::config) fn visit(
+        root: &Value,
+        schema: &Value,
+        path: &str,
+        seen: &mut dyn FnMut(&str, &Value),
+    ) {
         let inner = resolve(root, schema);
         for (key, property) in inner.get("properties").and_then(Value::as_object).into_iter().flatten() {
             let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };

@@ -347,6 +347,48 @@ fn what_is_hardly_meant_is_a_warning() {
 }
 
 #[test]
+fn a_certificate_near_its_end_is_a_warning() {
+    let folder = folder();
+    for (from_now, what) in [(-3, "expired 3 days ago"), (5, "expires in 5 days"), (20, "")] {
+        let mut params = rcgen::CertificateParams::new(["www.example.com".to_owned()]).unwrap();
+        let now = crate::clock::Clock::system().now().seconds();
+        let end = std::time::Duration::from_secs(now.strict_add_signed(from_now * 24 * 3600 + 12 * 3600));
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + end;
+        let key = rcgen::KeyPair::generate().unwrap();
+        put(&folder, "key.pem", &key.serialize_pem());
+        put(&folder, "cert.pem", &params.self_signed(&key).unwrap().pem());
+        let warnings = load(&put(&folder, "edge.toml", WITH_FILES)).unwrap().warnings;
+        let found: Vec<_> = warnings.iter().map(|warning| warning.what.contains(what)).collect();
+        assert_eq!(found, if what.is_empty() { vec![] } else { vec![true] }, "{warnings:?}");
+    }
+}
+
+#[test]
+fn a_file_of_nothing_but_mistakes_is_told_in_part() {
+    let text = (0..5000).map(|n| format!("key{n} = {n}\n")).collect::<String>();
+    let found = load_text(&text).unwrap_err().0;
+    assert_eq!(found.len(), limits::CONFIG_MISTAKES_MAX + 1);
+    assert!(found.last().unwrap().what.ends_with("more mistakes"), "{:?}", found.last());
+}
+
+#[test]
+fn the_manual_knows_every_key_and_its_example_is_right() {
+    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operating.md");
+    let manual = std::fs::read_to_string(manual).unwrap();
+    let (_, example) = manual.split_once("```toml\n").unwrap();
+    let example = example.split("```").next().unwrap();
+    assert_eq!(load_text(example).map(|loaded| loaded.warnings), Ok(vec![]));
+    let root = schema::of::<file::File>();
+    schema::tests::visit(&root, &root, "", &mut |path, schema| {
+        let inner = schema::resolve(&root, schema);
+        let section = inner.get("properties").or(inner.get("items").and_then(|items| items.get("$ref")));
+        let last = path.rsplit('.').next().unwrap();
+        let known = manual.contains(&format!("`{path}`")) || manual.contains(&format!("`.{last}`"));
+        assert!(known || section.is_some(), "{path} is not in docs/operating.md");
+    });
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_one_mistake() {
     let folder = folder();
     for (file, what) in [
@@ -392,6 +434,7 @@ fn the_form_that_users_were_promised_is_understood() {
     assert_eq!(node.listeners.len(), 2);
 }
 
+/// The names of all keys, wherever they belong.
 fn keys(schema: &Value, out: &mut Vec<String>) {
     for (key, value) in schema.as_object().into_iter().flatten() {
         if key == "properties" {

@@ -9,8 +9,9 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::mistake::{Mistake, Place};
+use super::mistake::{Lines, Mistake, Place};
 use super::schema::resolve;
+use crate::limits;
 
 /// Where every key of a file stands.
 #[derive(Debug)]
@@ -20,24 +21,24 @@ pub(super) struct Places {
 }
 
 impl Places {
-    pub(super) fn find(file: &Path, text: &str, table: &DeTable<'_>) -> Self {
+    pub(super) fn find(file: &Path, lines: &Lines<'_>, table: &DeTable<'_>) -> Self {
         let mut places = Self { file: file.to_owned(), spots: BTreeMap::new() };
-        places.table(text, table, "");
+        places.table(lines, table, "");
         places
     }
 
-    fn table(&mut self, text: &str, table: &DeTable<'_>, path: &str) {
+    fn table(&mut self, lines: &Lines<'_>, table: &DeTable<'_>, path: &str) {
         for (key, value) in table {
             let path = join(path, key.get_ref());
-            self.spots.insert(path.clone(), Place::of(text, key.span().start));
+            self.spots.insert(path.clone(), lines.place(key.span().start));
             match value.get_ref() {
-                DeValue::Table(inner) => self.table(text, inner, &path),
+                DeValue::Table(inner) => self.table(lines, inner, &path),
                 DeValue::Array(items) => {
                     for (index, item) in items.iter().enumerate() {
                         let path = format!("{path}[{index}]");
-                        self.spots.insert(path.clone(), Place::of(text, item.span().start));
+                        self.spots.insert(path.clone(), lines.place(item.span().start));
                         if let DeValue::Table(inner) = item.get_ref() {
-                            self.table(text, inner, &path);
+                            self.table(lines, inner, &path);
                         }
                     }
                 }
@@ -126,6 +127,9 @@ impl Walk<'_> {
 
     /// What was meant by the unknown `key` of the table at `path`; it is not missed as well.
     fn meant(&mut self, key: &str, schema: &Value, path: &str) -> String {
+        if self.pruned.mistakes.len() >= limits::CONFIG_MISTAKES_MAX {
+            return String::new();
+        }
         if let Some(near) = nearest(key, properties(schema).map(|(name, _)| name.as_str())) {
             self.silence_missing(join(path, near));
             return format!("did you mean `{near}`?");

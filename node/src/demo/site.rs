@@ -21,7 +21,7 @@ use crate::http::{Body, Cut};
 use crate::tasks;
 
 /// Bytes of the large download.
-pub const DOWNLOAD_BYTES: u64 = 200 * 1024 * 1024;
+pub(super) const DOWNLOAD_BYTES: u64 = 200 * 1024 * 1024;
 
 const PAGE: &str = include_str!("site/index.html");
 const STYLE: &str = include_str!("site/style.css");
@@ -29,7 +29,7 @@ const LOGO: &str = include_str!("site/logo.svg");
 const SLOW: Duration = Duration::from_secs(2);
 
 /// The origin and how often it was asked.
-pub struct Site {
+pub(super) struct Site {
     clock: Clock,
     asked: AtomicU64,
 }
@@ -37,17 +37,17 @@ pub struct Site {
 impl Site {
     /// An origin that nobody asked yet.
     #[must_use]
-    pub fn new(clock: Clock) -> Arc<Self> {
+    pub(super) fn new(clock: Clock) -> Arc<Self> {
         Arc::new(Self { clock, asked: AtomicU64::new(0) })
     }
 
     /// Requests so far.
-    pub fn asked(&self) -> u64 {
+    pub(super) fn asked(&self) -> u64 {
         self.asked.load(Ordering::Relaxed)
     }
 
     /// Serves until the runtime ends.
-    pub async fn run(self: Arc<Self>, listener: TcpListener) {
+    pub(super) async fn run(self: Arc<Self>, listener: TcpListener) {
         while let Ok((socket, _)) = listener.accept().await {
             let site = Arc::clone(&self);
             tasks::spawn("demo origin connection", async move {

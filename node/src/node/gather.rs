@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use larder_store::{Purge, PurgeError, Recorded, Seq, Store};
-
 use super::{Control, Totals, inspect, reload};
 use crate::admin::{Admin, Facts, Gate};
-use crate::cache::stored::Stored;
 use crate::error::Kind;
 use crate::listener::{Refusal, Timeout};
-use crate::purge::{Ledger, Pending, Purges, Reach};
+use crate::purge::Purges;
 use crate::status::Served;
 use crate::telemetry::metric::{Metrics, Samples};
 
@@ -184,30 +181,4 @@ pub(super) fn admin(control: &Arc<Control>, purges: Arc<Purges>) -> Option<Admin
             }
         }),
     })
-}
-
-/// The store as the ledger of purges.
-pub(super) struct Journal(pub(super) Store<Stored>);
-
-impl Ledger for Journal {
-    fn sequence(&self) -> Seq {
-        self.0.seq()
-    }
-
-    fn apply(&self, purge: Purge, note: String) -> Pending<Result<Seq, PurgeError>> {
-        let store = self.0.clone();
-        Box::pin(async move { store.purge(&purge, &note).await.map(|receipt| receipt.seq) })
-    }
-
-    fn survey(&self, purge: Purge) -> Pending<Reach> {
-        let store = self.0.clone();
-        Box::pin(async move {
-            let survey = store.survey(&purge).await;
-            Reach { objects: survey.objects, bytes: survey.bytes }
-        })
-    }
-
-    fn history(&self) -> Vec<Recorded> {
-        self.0.history()
-    }
 }

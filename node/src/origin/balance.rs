@@ -44,3 +44,11 @@ impl Balance {
         self.endpoints.iter().find(|live| Arc::ptr_eq(live, first))
     }
 }
+
+impl Drop for Balance {
+    fn drop(&mut self) {
+        for live in &self.endpoints {
+            live.retire();
+        }
+    }
+}

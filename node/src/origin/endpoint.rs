@@ -52,6 +52,8 @@ struct Idle {
     /// The one used last is the last: the others grow old and leave.
     links: Vec<(Link, Instant)>,
     reaped: bool,
+    /// The pool is gone; what is still in use closes after its use.
+    retired: bool,
 }
 
 /// A connection that hyper drives in a task of its own.
@@ -135,7 +137,10 @@ impl Live {
         let reused = unused.is_some();
         let link = match unused {
             Some(link) => link,
-            None => connect::dial(self, self.connect_timeout).await?,
+            None => {
+                self.make_room();
+                connect::dial(self, self.connect_timeout).await?
+            }
         };
         let counter = if reused { &self.counters.reuses } else { &self.counters.connects };
         counter.add();
@@ -158,8 +163,20 @@ impl Live {
         None
     }
 
+    /// Closes unused connections as far as one more would be too many; the caller has its seat already.
+    fn make_room(&self) {
+        let active = self.connections_max.saturating_sub(self.seats.available_permits());
+        let mut idle = self.idle.lock();
+        let surplus = (active + idle.links.len()).saturating_sub(self.connections_max);
+        let surplus = surplus.min(idle.links.len());
+        idle.links.drain(..surplus);
+    }
+
     fn keep(self: &Arc<Self>, link: Link) {
         let mut idle = self.idle.lock();
+        if idle.retired {
+            return;
+        }
         if idle.links.len() >= limits::ORIGIN_IDLE_MAX {
             idle.links.remove(0);
         }
@@ -168,6 +185,13 @@ impl Live {
             idle.reaped = true;
             tasks::spawn("origin-reap", reap(Arc::downgrade(self), self.idle_timeout));
         }
+    }
+
+    /// Closes the unused connections and keeps none from now on.
+    pub(super) fn retire(&self) {
+        let mut idle = self.idle.lock();
+        idle.retired = true;
+        idle.links.clear();
     }
 
     /// Closes what is too old or closed already; false when nothing is left.

@@ -267,7 +267,7 @@ fn append(
 
 /// One element by us (RFC 7239); the client's own are not believed.
 fn forwarded(facts: &Facts<'_>, proto: &str) -> Result<HeaderValue, http::Error> {
-    let client = match facts.client_ip {
+    let client = match facts.client_ip.to_canonical() {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("\"[{ip}]\""),
     };
@@ -299,7 +299,7 @@ fn forwarded_for(client: &HeaderMap, ip: IpAddr) -> Result<HeaderValue, http::Er
         line.push_str(member);
         line.push_str(", ");
     }
-    line.push_str(&ip.to_string());
+    line.push_str(&ip.to_canonical().to_string());
     Ok(HeaderValue::from_str(&line)?)
 }
 

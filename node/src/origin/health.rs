@@ -34,9 +34,7 @@ impl Health {
 
     /// Notes a failure; true when it ejects the endpoint. After its rest the first failure ejects it again.
     pub(super) fn fails(&self, now: Timestamp) -> bool {
-        let before = self.failures.load(Ordering::Relaxed);
-        let failures = before.saturating_add(1);
-        self.failures.store(failures, Ordering::Relaxed);
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if self.eject_after == 0 || failures < self.eject_after || self.rests(now) {
             return false;
         }

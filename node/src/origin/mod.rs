@@ -1,9 +1,8 @@
 //! Pools of connections to a site's origin.
 //!
-//! [`Pool::send`] picks an endpoint ([`balance`], [`health`]), takes a connection ([`endpoint`], [`connect`],
-//! [`resolve`], [`tls`], [`wire`]), sends the request ([`upload`]) and hands out the answer once its head is believed
-//! ([`exchange`], [`answer`]); the body follows ([`body`]). [`forward`] makes the heads that go in and cleans those
-//! that come out.
+//! [`Pool::send`] picks an endpoint (`balance`, `health`), takes a connection (`endpoint`, `connect`, `resolve`, `tls`,
+//! `wire`), sends the request (`upload`) and hands out the answer once its head is believed (`exchange`, `answer`); the
+//! body follows (`body`). [`forward`] makes the heads that go in and cleans those that come out.
 
 use std::path::PathBuf;
 use std::sync::Arc;

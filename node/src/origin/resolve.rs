@@ -86,7 +86,8 @@ impl Resolver {
         Some(Arc::clone(&known.addresses))
     }
 
-    fn remember(&self, found: Option<Arc<[SocketAddr]>>) {
+    /// Takes what a name server said; `None` when it did not.
+    pub(super) fn remember(&self, found: Option<Arc<[SocketAddr]>>) {
         let mut known = self.known.lock();
         if let Some(found) = found {
             known.addresses = found;

@@ -149,7 +149,7 @@ mod tests {
         ("Sat, 01 Jan 0000 00:00:00 GMT", Some(0), "the year 0 is old, not a panic"),
         ("Thu, 29 Feb 2024 00:00:00 GMT", Some(1_709_164_800), "leap day"),
         ("Thu, 29 Feb 2100 00:00:00 GMT", None, "2100 has none"),
-        ("Sun, 21 Nov 2286 04:46:39 GMT", Some(10_000_000_000 - 46_401), "far ahead"),
+        ("Sun, 21 Nov 2286 04:46:39 GMT", Some(10_000_039_599), "far ahead"),
         ("Fri, 31 Dec 9999 23:59:59 GMT", Some(LATEST), "the last second"),
         ("Mon, 06 Nov 1994 08:49:60 GMT", Some(784_111_800), "leap second, and the wrong weekday"),
         ("0", None, "9111 5.3: especially \"0\""),

@@ -28,6 +28,8 @@ mod dates;
 #[cfg(test)]
 mod differential;
 mod etag;
+#[cfg(test)]
+mod hostile;
 mod reference;
 mod structured;
 pub mod tags;

@@ -18,8 +18,6 @@ use super::targeted::{self, Said};
 use super::{Config, SetCookie, dates, reference, vary};
 use crate::status::NotStored;
 
-const SET_COOKIE2: HeaderName = HeaderName::from_static("set-cookie2");
-
 /// Whether the answer to this request may be stored under its URL; the first rule that forbids it otherwise.
 ///
 /// # Errors
@@ -90,7 +88,7 @@ fn judge(
     if matches!(vary::parse(response), vary::Vary::Star) {
         return Err(NotStored::VaryStar);
     }
-    if sets_cookie(response) && !may_drop_cookie(config, directives) {
+    if response.contains_key(SET_COOKIE) && !may_drop_cookie(config, directives) {
         return Err(NotStored::SetCookie);
     }
     match () {
@@ -127,10 +125,6 @@ fn is_storable(status: StatusCode) -> bool {
 /// The statuses whose caching rules we follow (RFC 9110 15), for `must-understand` (RFC 9111 5.2.2.3).
 fn is_understood(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200..=205 | 300..=303 | 305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 500..=505)
-}
-
-fn sets_cookie(response: &HeaderMap) -> bool {
-    response.contains_key(SET_COOKIE) || response.contains_key(SET_COOKIE2)
 }
 
 fn may_drop_cookie(config: &Config, directives: &Directives) -> bool {
@@ -194,10 +188,9 @@ pub(super) fn is_withheld(
     directives: &Directives,
     name: &HeaderName,
 ) -> bool {
-    let cookie = *name == SET_COOKIE || *name == SET_COOKIE2;
     is_hop_by_hop(name)
         || directives.withholds(name)
-        || (cookie && config.set_cookie != SetCookie::Keep)
+        || (*name == SET_COOKIE && config.set_cookie != SetCookie::Keep)
         || named_by_connection(response, name)
 }
 

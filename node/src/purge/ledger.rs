@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use larder_store::{Purge, PurgeError, Recorded, Seq};
+use larder_store::{Head, Purge, PurgeError, Recorded, Seq, Store};
 
 /// A future of a [`Ledger`].
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -27,4 +27,27 @@ pub trait Ledger: Send + Sync + 'static {
     fn survey(&self, purge: Purge) -> Pending<Reach>;
     /// Recent purges, oldest first.
     fn history(&self) -> Vec<Recorded>;
+}
+
+impl<H: Head> Ledger for Store<H> {
+    fn sequence(&self) -> Seq {
+        self.seq()
+    }
+
+    fn apply(&self, purge: Purge, note: String) -> Pending<Result<Seq, PurgeError>> {
+        let store = self.clone();
+        Box::pin(async move { Ok(store.purge(&purge, &note).await?.seq) })
+    }
+
+    fn survey(&self, purge: Purge) -> Pending<Reach> {
+        let store = self.clone();
+        Box::pin(async move {
+            let survey = Self::survey(&store, &purge).await;
+            Reach { objects: survey.objects, bytes: survey.bytes }
+        })
+    }
+
+    fn history(&self) -> Vec<Recorded> {
+        Self::history(self)
+    }
 }

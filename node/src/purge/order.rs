@@ -100,8 +100,10 @@ impl Order {
     /// # Errors
     /// [`Invalid`] for the first fault of the form, or for all selectors that are none.
     pub fn parse(body: &[u8]) -> Result<Self, Invalid> {
-        let written: Written = serde_json::from_slice(body)
-            .map_err(|e| Invalid { error: format!("the body is not a purge: {e}"), hint: SHAPE })?;
+        let written: Written = serde_json::from_slice(body).map_err(|e| Invalid {
+            error: format!("the body is not a purge: {}", short(&e.to_string())),
+            hint: SHAPE,
+        })?;
         if let Some(id) = &written.id {
             check_id(id)?;
         }

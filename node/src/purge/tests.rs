@@ -174,6 +174,14 @@ async fn orders_without_an_id_get_one_each() {
 }
 
 #[test]
+fn every_kind_counts_in_its_own_place() {
+    for (i, kind) in Kind::ALL.into_iter().enumerate() {
+        assert_eq!(kind as usize, i);
+        assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+    }
+}
+
+#[test]
 fn only_the_last_ids_are_remembered() {
     let mut seen = Seen::new(2);
     let first = seen.slot("a");
@@ -238,7 +246,44 @@ fn many_mistakes_are_told_shortly() {
     let body = format!(r#"{{"kind":"url","selectors":[{}]}}"#, selectors.join(","));
     let error = Order::parse(body.as_bytes()).unwrap_err().error;
     assert!(error.ends_with("; and 490 more") && error.len() < 4000, "{} bytes", error.len());
+    let word = format!(r#"{{"kind":"{}"}}"#, "k".repeat(100_000));
+    assert!(Order::parse(word.as_bytes()).unwrap_err().error.len() < 1000);
     let many = vec!["\"a\""; limits::PURGE_SELECTORS_MAX + 1].join(",");
     let body = format!(r#"{{"kind":"tag","selectors":[{many}]}}"#);
     assert_eq!(Order::parse(body.as_bytes()).unwrap_err().error, "selectors: 10001, more than 10000");
+}
+
+/// A head of nothing, enough to open a real store.
+struct Bare;
+
+impl larder_store::Head for Bare {
+    fn encode(&self, _out: &mut Vec<u8>) {}
+
+    fn decode(_bytes: &[u8]) -> Option<Self> {
+        Some(Self)
+    }
+
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
+#[tokio::test]
+async fn the_store_is_a_ledger() {
+    let store = larder_store::Store::<Bare>::open(larder_store::Config::new("", 1 << 20, 0)).unwrap();
+    let key = larder_store::Key::new("http://a:80/x", "");
+    let mut writer = store.writer(key, Bare, vec!["x".to_owned()], store.seq(), None);
+    writer.write(bytes::Bytes::from_static(b"body")).await.unwrap();
+    writer.commit().await.unwrap();
+    let purges = Arc::new(Purges::new("edge-1".into(), Clock::system(), store.clone()));
+    let counted = purges.carry_out(Order { dry_run: true, ..tag("a", "x") }).await.unwrap();
+    assert_eq!((counted.objects, counted.bytes), (Some(1), Some(4)));
+    let receipt = purges.carry_out(tag("a", "x")).await.unwrap();
+    assert_eq!((receipt.sequence, purges.sequence()), (store.seq().0, store.seq().0));
+    let key = larder_store::KeyRef::new("http://a:80/x", "");
+    assert!(matches!(store.load(key).await, larder_store::Load::Miss));
+    let listed = purges.history(9);
+    assert_eq!((&listed["purges"][0]["id"], &listed["purges"][0]["selectors"]), (&json!("a"), &json!(["x"])));
+    let after = Arc::new(Purges::new("edge-1".into(), Clock::system(), store));
+    assert_eq!(after.carry_out(tag("a", "x")).await.unwrap(), Receipt { repeated: true, ..receipt });
 }

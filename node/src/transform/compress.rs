@@ -11,7 +11,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-pub use super::encode::encode_stream;
+pub use super::encode::{encode_stream, has_room};
 
 /// What a site says about compression, as meant.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use async_compression::brotli::EncoderParams;
@@ -14,10 +15,20 @@ use tokio::io::AsyncWrite;
 
 use super::compress::{Coding, Config};
 use crate::http::{Body, Cut};
-use crate::limits::{COMPRESS_PIECE_BYTES, COMPRESS_WINDOW_BITS_MAX};
+use crate::limits::{COMPRESS_PIECE_BYTES, COMPRESS_STREAMS_MAX, COMPRESS_WINDOW_BITS_MAX};
 
 /// Smallest window that both brotli and zstd are efficient with.
 const WINDOW_BITS_MIN: u32 = 16;
+
+/// Encoders that hold memory now, on all workers.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether one more body may be encoded now. Ask before [`encode_stream`], and before its head is made; where there is
+/// no room send the identity form. Workers that ask at the same moment may go over by one each.
+#[must_use]
+pub fn has_room() -> bool {
+    OPEN.load(Ordering::Relaxed) < COMPRESS_STREAMS_MAX
+}
 
 /// The encoded form of `body`; [`Coding::Identity`] gives it back as it is. Trailers are dropped: what they say of the
 /// identity bytes would be wrong.
@@ -105,8 +116,17 @@ impl HttpBody for Encoded {
     }
 }
 
+/// One codec, counted while it lives.
+struct Encoder(Codec);
+
+impl Drop for Encoder {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// One of the three, over a buffer that takes whatever comes.
-enum Encoder {
+enum Codec {
     Gzip(Box<GzipEncoder<Vec<u8>>>),
     Brotli(Box<BrotliEncoder<Vec<u8>>>),
     Zstd(Box<ZstdEncoder<Vec<u8>>>),
@@ -118,40 +138,42 @@ impl Encoder {
         let level = |level: u32| Level::Precise(i32::try_from(level).unwrap_or(i32::MAX));
         let window = window_bits(len);
         let out = Vec::new();
-        Some(match coding {
+        let codec = match coding {
             Coding::Identity => return None,
             Coding::Gzip => {
-                Self::Gzip(Box::new(GzipEncoder::with_quality(out, level(config.gzip_level.clamp(1, 9)))))
+                Codec::Gzip(Box::new(GzipEncoder::with_quality(out, level(config.gzip_level.clamp(1, 9)))))
             }
             Coding::Brotli => {
                 let params = EncoderParams::default()
                     .quality(level(config.brotli_level))
                     .window_size(i32::try_from(window).unwrap_or_default())
                     .size_hint(len.and_then(|len| usize::try_from(len).ok()).unwrap_or_default());
-                Self::Brotli(Box::new(BrotliEncoder::with_params(out, params)))
+                Codec::Brotli(Box::new(BrotliEncoder::with_params(out, params)))
             }
             Coding::Zstd => {
                 let params = [CParameter::window_log(window)];
                 let level = level(config.zstd_level.clamp(1, 19));
-                Self::Zstd(Box::new(ZstdEncoder::with_quality_and_params(out, level, &params)))
+                Codec::Zstd(Box::new(ZstdEncoder::with_quality_and_params(out, level, &params)))
             }
-        })
+        };
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        Some(Self(codec))
     }
 
     fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
-        Pin::new(match self {
-            Self::Gzip(encoder) => &mut **encoder,
-            Self::Brotli(encoder) => &mut **encoder,
-            Self::Zstd(encoder) => &mut **encoder,
+        Pin::new(match &mut self.0 {
+            Codec::Gzip(encoder) => &mut **encoder,
+            Codec::Brotli(encoder) => &mut **encoder,
+            Codec::Zstd(encoder) => &mut **encoder,
         })
     }
 
     /// What has come out since the last time.
     fn take(&mut self) -> Option<Bytes> {
-        let out = match self {
-            Self::Gzip(encoder) => encoder.get_mut(),
-            Self::Brotli(encoder) => encoder.get_mut(),
-            Self::Zstd(encoder) => encoder.get_mut(),
+        let out = match &mut self.0 {
+            Codec::Gzip(encoder) => encoder.get_mut(),
+            Codec::Brotli(encoder) => encoder.get_mut(),
+            Codec::Zstd(encoder) => encoder.get_mut(),
         };
         (!out.is_empty()).then(|| Bytes::from(std::mem::take(out)))
     }
@@ -365,15 +387,31 @@ mod tests {
     #[test]
     fn windows_fit_the_body() {
         let rows = [
-            (None, 20),
+            (None, 19),
             (Some(0), 16),
             (Some(1), 16),
             (Some(65_536), 16),
             (Some(65_537), 17),
-            (Some(u64::MAX), 20),
+            (Some(u64::MAX), 19),
         ];
         for (len, bits) in rows {
             assert_eq!(window_bits(len), bits, "{len:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn room_ends_and_comes_back() {
+        let open = |_| encode_stream(&Config::default(), Coding::Gzip, fed().1);
+        let bodies: Vec<Body> = (0..COMPRESS_STREAMS_MAX).map(open).collect();
+        assert!(!has_room());
+        drop(bodies);
+        assert!(has_room(), "other tests of this process hold a few at the most");
+        let finished: Vec<Body> = (0..COMPRESS_STREAMS_MAX).map(open).collect();
+        for mut body in finished {
+            assert!(body.frame().await.is_some());
+            assert!(body.is_end_stream());
+            std::mem::forget(body);
+        }
+        assert!(has_room(), "a finished body holds no encoder");
     }
 }

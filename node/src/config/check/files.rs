@@ -11,6 +11,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Check;
+use crate::clock::Clock;
 use crate::config::{file, value};
 use crate::{limits, listener};
 
@@ -44,6 +45,9 @@ impl Check<'_> {
         let (cert, cert_pem) = self.required_file(&cert_path, written.cert.as_deref(), "cert.pem");
         let (key, key_pem) = self.required_file(&key_path, written.key.as_deref(), "key.pem");
         let chain = cert_pem.and_then(|pem| self.chain(&cert_path, &cert, &pem));
+        if let Some(leaf) = chain.as_ref().and_then(|chain| chain.first()) {
+            self.validity(&cert_path, &cert, leaf);
+        }
         let private = key_pem.and_then(|pem| match PrivateKeyDer::from_pem_slice(&pem) {
             Ok(private) => Some(private),
             Err(_) => {
@@ -64,6 +68,21 @@ impl Check<'_> {
             }
         }
         listener::Certificate { cert, key }
+    }
+
+    /// A certificate that ends soon still serves, so this only warns.
+    fn validity(&mut self, path: &str, file: &Path, leaf: &CertificateDer<'_>) {
+        let Ok((_, parsed)) = x509_parser::parse_x509_certificate(leaf) else { return };
+        let now = i64::try_from(Clock::system().now().seconds()).unwrap_or(i64::MAX);
+        let days = parsed.validity().not_after.timestamp().saturating_sub(now).div_euclid(24 * 3600);
+        let what = match u64::try_from(days) {
+            Err(_) => format!("{} expired {} days ago", file.display(), days.unsigned_abs()),
+            Ok(days) if days < limits::CERTIFICATE_DAYS_LEFT => {
+                format!("{} expires in {days} days", file.display())
+            }
+            Ok(_) => return,
+        };
+        self.warn(path, what, "renew it, replace `cert` and `key`, reload");
     }
 
     pub(super) fn ca_file(&mut self, path: &str, written: &str) -> PathBuf {
