@@ -3,8 +3,10 @@
 use super::*;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 
 /// Fields as literals without indexing (RFC 7541 6.2.2).
@@ -27,30 +29,32 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     [&head[..], payload].concat()
 }
 
-/// Sends a request of `fields` and gives the kinds of the frames that came back on its stream, and whether the
-/// connection was ended.
+/// Kind, flags, stream and payload of the next frame; nothing at the end of the connection.
+async fn next(client: &mut DuplexStream) -> Option<(u8, u8, u8, Vec<u8>)> {
+    let mut head = [0; 9];
+    client.read_exact(&mut head).await.ok()?;
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let mut payload = vec![0; length as usize];
+    client.read_exact(&mut payload).await.ok()?;
+    Some((head[3], head[4], head[8], payload))
+}
+
+/// Sends a request of `fields` and gives the kinds of the frames that came back on its stream, whether the connection
+/// was ended, and what was served.
 async fn ask(fields: &[(&str, &str)]) -> (Vec<u8>, bool, Vec<String>) {
     let mut pipe = pipe(1 << 16, true);
     let request = frame(HEADERS, 0x5, 1, &block(fields));
     pipe.client.write_all(&[PREFACE, &request].concat()).await.unwrap();
     let mut kinds = Vec::new();
     loop {
-        let mut head = [0; 9];
-        if pipe.client.read_exact(&mut head).await.is_err() {
+        let Some((kind, flags, stream, _)) = next(&mut pipe.client).await else {
             return (kinds, true, pipe.origin.seen());
-        }
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let mut payload = vec![0; length as usize];
-        pipe.client.read_exact(&mut payload).await.unwrap();
-        let (kind, flags, stream) = (head[3], head[4], head[8]);
+        };
         if stream == 1 {
             kinds.push(kind);
         }
-        if kind == GOAWAY {
-            return (kinds, true, pipe.origin.seen());
-        }
-        if stream == 1 && (kind == RST_STREAM || flags & 1 == 1) {
-            return (kinds, false, pipe.origin.seen());
+        if kind == GOAWAY || stream == 1 && (kind == RST_STREAM || flags & 1 == 1) {
+            return (kinds, kind == GOAWAY, pipe.origin.seen());
         }
     }
 }
@@ -120,4 +124,28 @@ async fn bytes_that_would_be_syntax_in_http1_never_arrive() {
         let (_, _, seen) = ask(&fields).await;
         assert!(seen.is_empty(), "{field:?}: {seen:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn drain_says_goaway_and_finishes_what_is_under_way() {
+    let mut pipe = pipe(1 << 16, true);
+    let mut fields = SOUND;
+    fields[3].1 = "/gate";
+    let request = frame(HEADERS, 0x5, 1, &block(&fields));
+    pipe.client.write_all(&[PREFACE, &request].concat()).await.unwrap();
+    until("asked", || !pipe.origin.seen().is_empty()).await;
+    pipe.shared.drain();
+    loop {
+        let (kind, flags, _, payload) = next(&mut pipe.client).await.expect("open until the answer");
+        if kind == GOAWAY {
+            pipe.origin.gate.add_permits(1);
+        }
+        if kind == PING && flags == 0 {
+            pipe.client.write_all(&frame(PING, 1, 0, &payload)).await.unwrap();
+        }
+        if kind == DATA && payload == b"open" {
+            break;
+        }
+    }
+    pipe.running.await.unwrap();
 }
