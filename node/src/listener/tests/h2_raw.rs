@@ -8,6 +8,7 @@ const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
 
 /// Fields as literals without indexing (RFC 7541 6.2.2).
 fn block(fields: &[(&str, &str)]) -> Vec<u8> {
@@ -15,8 +16,15 @@ fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     for (name, value) in fields {
         block.push(0);
         for text in [name, value] {
-            assert!(text.len() < 127);
-            block.push(u8::try_from(text.len()).unwrap());
+            // RFC 7541 5.1, as far as two bytes go.
+            match u8::try_from(text.len()) {
+                Ok(length) if length < 127 => block.push(length),
+                _ => {
+                    let rest = text.len() - 127;
+                    assert!(rest < 1 << 14, "two bytes");
+                    block.extend([127, rest as u8 | 0x80, (rest >> 7) as u8]);
+                }
+            }
             block.extend_from_slice(text.as_bytes());
         }
     }
@@ -148,4 +156,37 @@ async fn drain_says_goaway_and_finishes_what_is_under_way() {
         }
     }
     pipe.running.await.unwrap();
+}
+
+/// Sends `count` fields of about 400 bytes in HEADERS and CONTINUATION frames; gives what was served.
+async fn ask_large(count: usize) -> (u64, Vec<String>) {
+    let mut pipe = pipe(1 << 16, true);
+    let value = "v".repeat(400);
+    let mut fields = SOUND.to_vec();
+    fields.extend(std::iter::repeat_n(("x", value.as_str()), count));
+    let block = block(&fields);
+    let mut pieces = block.chunks(16_000).peekable();
+    let mut wire = PREFACE.to_vec();
+    let mut kind = HEADERS;
+    while let Some(piece) = pieces.next() {
+        let flags = u8::from(kind == HEADERS) | if pieces.peek().is_none() { 4 } else { 0 };
+        wire.extend(frame(kind, flags, 1, piece));
+        kind = CONTINUATION;
+    }
+    pipe.client.write_all(&wire).await.unwrap();
+    let mut answered = 0;
+    while let Some((kind, _, stream, _)) = next(&mut pipe.client).await {
+        answered += u64::from(stream == 1);
+        if stream == 1 && kind != DATA || kind == GOAWAY {
+            break;
+        }
+    }
+    (answered, pipe.origin.seen())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_list_is_limited_in_bytes() {
+    assert_eq!(ask_large(70).await, (1, vec!["GET /".to_owned()]));
+    let (answered, seen) = ask_large(80).await;
+    assert_eq!((answered, seen), (1, Vec::new()), "refused by h2 itself");
 }
