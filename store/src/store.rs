@@ -65,14 +65,15 @@ impl<H: Head> Store<H> {
                 Arc::clone(&counters),
                 &seams.faults,
             );
-            let (disk, born) = opened?;
+            let (disk, seq) = opened?;
             let ledger =
-                Ledger::open(&config.directory, born, &seams.faults).inspect_err(|_| disk.close())?;
+                Ledger::open(&config.directory, seq, &seams.faults).inspect_err(|_| disk.close_now())?;
             (Some(disk), ledger)
         };
         let memory = Arc::new(Memory::new(config.memory));
         if let Some(disk) = &disk {
-            disk.set_above(Box::new(MemoryAbove(Arc::clone(&memory))));
+            let (memory, tables) = (Arc::clone(&memory), Arc::clone(ledger.tables()));
+            disk.set_above(Box::new(MemoryAbove { memory, tables }));
         }
         let shared = Arc::new(Shared {
             memory,

@@ -46,15 +46,25 @@ pub(crate) struct Shared<H: Head> {
 type Loads<H> = HashMap<u128, Vec<oneshot::Sender<Option<Arc<Entry<H>>>>>, Straight>;
 
 /// A memory tier as the disk sees it.
-pub(crate) struct MemoryAbove<H: Head>(pub(crate) Arc<Memory<H>>);
+pub(crate) struct MemoryAbove<H: Head> {
+    pub(crate) memory: Arc<Memory<H>>,
+    pub(crate) tables: Arc<Tables>,
+}
 
 impl<H: Head> Above for MemoryAbove<H> {
     fn hot(&self, hash: u128) -> bool {
-        self.0.contains(hash)
+        self.memory.contains(hash)
     }
 
     fn evicted(&self, hash: u128) {
-        self.0.remove_if(hash, |entry| entry.tier() == Tier::Disk);
+        if self.memory.remove_if(hash, |entry| entry.tier() == Tier::Disk) {
+            // moka lets go of a removed value when it gets round to it; its blocks are wanted now.
+            self.memory.settle();
+        }
+    }
+
+    fn seq(&self) -> u64 {
+        self.tables.seq().0
     }
 }
 

@@ -122,6 +122,11 @@ impl Content {
         Ok(())
     }
 
+    /// Whether there is a file of the right length.
+    pub(crate) fn holds(&self, block: &BlockInfo) -> bool {
+        fs::metadata(self.path(&block.hash)).is_ok_and(|found| found.len() == u64::from(block.len))
+    }
+
     pub(crate) fn open(&self, block: &Arc<BlockInfo>) -> Result<OpenBlock, PieceError> {
         let open = self.faults.call("content open").and_then(|()| File::open(self.path(&block.hash)));
         match open {

@@ -106,6 +106,13 @@ impl Keeper {
         answer
     }
 
+    /// Waits until the thread has ended, or for this long. For who may block.
+    pub(crate) fn wait_ended(&self, at_most: Duration) {
+        let until = Instant::now() + at_most;
+        let mut inbox = self.inbox.lock();
+        while !inbox.ended && !self.room.wait_until(&mut inbox, until).timed_out() {}
+    }
+
     fn next(&self, at_most: Duration) -> (Inbox, bool) {
         let mut inbox = self.inbox.lock();
         if inbox.is_empty() {
@@ -130,6 +137,7 @@ impl Disk {
     pub(super) fn keep_index(self: &Arc<Self>) {
         let mut flushed = Instant::now();
         let mut dirty = false;
+        let mut noted = 0;
         let mut deadline = None;
         let mut again = Vec::new();
         loop {
@@ -151,15 +159,18 @@ impl Disk {
             inbox.records.iter().for_each(|(hash, record)| self.release_record(*hash, record));
             inbox.blocks.iter().for_each(|block| self.release_block(block));
             let asked = !inbox.flushes.is_empty();
-            if asked || (dirty && flushed.elapsed() >= FLUSH_EVERY) {
+            let seq = self.seq();
+            dirty |= seq > noted;
+            if asked || last || (dirty && flushed.elapsed() >= FLUSH_EVERY) {
                 let result = if again.is_empty() {
-                    self.index.flush()
+                    self.index.note_seq(seq).and_then(|()| self.index.flush())
                 } else {
                     Err(io::Error::other("some records could not be written"))
                 };
                 let result = result.inspect_err(|error| self.write_failed("flush", error));
                 flushed = Instant::now();
                 dirty = result.is_err();
+                noted = seq;
                 let copy = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
                 for done in inbox.flushes {
                     let _ = done.send(result.as_ref().copied().map_err(copy));
@@ -173,6 +184,7 @@ impl Disk {
         self.unlock();
         let mut inbox = self.keeper.inbox.lock();
         inbox.ended = true;
+        self.keeper.room.notify_all();
         for done in inbox.watchers.drain(..) {
             let _ = done.send(());
         }
