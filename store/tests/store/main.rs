@@ -8,5 +8,6 @@ mod large;
 mod model;
 mod nth_failure;
 mod purges;
+mod scale;
 mod space;
 mod support;
