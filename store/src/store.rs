@@ -128,6 +128,7 @@ impl<H: Head> Store<H> {
     }
 
     /// The same body under a new head, after the origin has confirmed it (304). `None` if it was purged (hard) meanwhile.
+    #[expect(clippy::unused_async, reason = "whether it waits for the disk is ours to change")]
     pub async fn refresh(
         &self,
         entry: &Arc<Entry<H>>,
@@ -136,7 +137,7 @@ impl<H: Head> Store<H> {
         born: Seq,
     ) -> Option<Arc<Entry<H>>> {
         let parts = self.parts(entry.key().clone(), head, &tags, born);
-        self.0.renew(entry, parts).await
+        self.0.renew(entry, parts)
     }
 
     fn parts(&self, key: Key, head: H, tags: &[String], born: Seq) -> Parts<H> {

@@ -228,7 +228,9 @@ impl Disk {
             PieceError::Busy => {}
             PieceError::Failed => Counters::add(&self.counters.disk_errors),
             PieceError::Missing | PieceError::Damaged => {
-                tracing::warn!(?error, "a block is lost");
+                if self.health.loud() {
+                    tracing::warn!(?error, "a block is lost");
+                }
                 Counters::add(&self.counters.corrupt);
                 self.blocks.damaged(&block.hash);
             }
@@ -347,8 +349,9 @@ impl Disk {
         stalled
     }
 
-    pub(crate) fn stalled(&self) -> bool {
-        self.health.stalled()
+    /// Whether a lookup may hope for an answer.
+    pub(crate) fn readable(&self) -> bool {
+        !self.health.stalled() && !self.index.distrusted()
     }
 
     fn write_failed(&self, what: &'static str, error: &io::Error) {
@@ -361,7 +364,9 @@ impl Disk {
 
     fn count_error(&self, what: &'static str, error: &io::Error) {
         Counters::add(&self.counters.disk_errors);
-        tracing::warn!(what, %error, "the disk failed");
+        if self.health.loud() {
+            tracing::warn!(what, %error, "the disk failed");
+        }
     }
 
     fn unlock(&self) {
