@@ -88,7 +88,12 @@ fn take_off(
         expired: stale.is_some_and(|hit| hit.expired),
         born: exchange.position,
     };
-    tasks::spawn("flight", fly(Arc::clone(worker), plan, pilot));
+    let aloft = worker.core.flights.mark(KeyRef::new(&exchange.url, "").hash());
+    let flight = fly(Arc::clone(worker), plan, pilot);
+    tasks::spawn("flight", async move {
+        flight.await;
+        drop(aloft);
+    });
 }
 
 fn asks_for_part(exchange: &Exchange) -> bool {

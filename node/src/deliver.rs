@@ -66,7 +66,7 @@ async fn shape(
     compressible: bool,
 ) -> Response {
     let (request, answer) = (&exchange.request, found.answer);
-    let coding = if compressible {
+    let mut coding = if compressible {
         compress::negotiate(&site.config.compress, request.headers.get_all(header::ACCEPT_ENCODING))
     } else {
         Coding::Identity
@@ -81,34 +81,37 @@ async fn shape(
             return with(StatusCode::PRECONDITION_FAILED, conditional::failed(&answer.headers), Body::Empty);
         }
     }
-    if let Some(partial) = partial(exchange, &found) {
+    if let Some(partial) = partial(exchange, &found, compressible) {
         return partial;
+    }
+    let mut form = None;
+    if coding != Coding::Identity && request.method != Method::HEAD {
+        form = encoded(worker, site, exchange, &found, coding).await;
+        // No room for one more encoder.
+        coding = if form.is_some() { coding } else { Coding::Identity };
     }
     let mut head = HeaderMap::clone(&answer.headers);
     if compressible {
         compress::encode_head(&mut head, coding);
     }
-    if coding == Coding::Identity || request.method == Method::HEAD {
-        if coding == Coding::Identity
-            && let Some(length) = found.source.length()
-        {
-            head.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
-        }
-        let body = if request.method == Method::HEAD { Body::Empty } else { found.source.read(0, None) };
-        return with(answer.status, head, body);
-    }
-    let body = match encoded(worker, site, exchange, &found, coding).await {
-        Some(source) => source.read(0, None),
-        None => encode_stream(&site.config.compress, coding, found.source.read(0, None)),
+    let body = match form {
+        Some(body) => body,
+        None if request.method == Method::HEAD => Body::Empty,
+        None => found.source.read(0, None),
     };
-    if let Some(length) = http_body::Body::size_hint(&body).exact() {
-        head.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    let length = if coding == Coding::Identity {
+        found.source.length()
+    } else {
+        http_body::Body::size_hint(&body).exact().filter(|_| request.method != Method::HEAD)
+    };
+    if let Some(length) = length {
+        head.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     }
     with(answer.status, head, body)
 }
 
 /// RFC 9110 14: only of a 200 whose length is known, only for GET, only where `If-Range` allows.
-fn partial(exchange: &Exchange, found: &Found<'_>) -> Option<Response> {
+fn partial(exchange: &Exchange, found: &Found<'_>, compressible: bool) -> Option<Response> {
     let request = &exchange.request;
     let range = request.headers.get(header::RANGE)?;
     let (answer, len) = (found.answer, found.source.length()?);
@@ -117,6 +120,9 @@ fn partial(exchange: &Exchange, found: &Found<'_>) -> Option<Response> {
         return None;
     }
     let mut head = HeaderMap::clone(&answer.headers);
+    if compressible {
+        compress::encode_head(&mut head, Coding::Identity);
+    }
     match range::parse(Some(range), len) {
         Ranges::None => None,
         Ranges::Unsatisfiable => {
@@ -137,8 +143,25 @@ fn partial(exchange: &Exchange, found: &Found<'_>) -> Option<Response> {
     }
 }
 
-/// The form of `found` in `coding`, kept beside it: made once, whoever asks meanwhile reads along.
+/// The form of `found` in `coding`; none where it would have to be made and there is no room for that.
 async fn encoded(
+    worker: &Worker,
+    site: &Arc<Site>,
+    exchange: &Exchange,
+    found: &Found<'_>,
+    coding: Coding,
+) -> Option<Body> {
+    match kept(worker, site, exchange, found, coding).await {
+        Some(source) => Some(source.read(0, None)),
+        None if compress::has_room() => {
+            Some(encode_stream(&site.config.compress, coding, found.source.read(0, None)))
+        }
+        None => None,
+    }
+}
+
+/// The encoded form that is kept beside `found`: made once, whoever asks meanwhile reads along.
+async fn kept(
     worker: &Worker,
     site: &Arc<Site>,
     exchange: &Exchange,
@@ -151,7 +174,7 @@ async fn encoded(
         return Some(Source::Entry(hit.entry));
     }
     let too_large = found.source.length().is_some_and(|len| len > COMPRESS_KEEP_BYTES_MAX);
-    if too_large {
+    if too_large || !compress::has_room() {
         return None;
     }
     let key = KeyRef::new(&exchange.url, &variant).hash() ^ u128::from(found.answer.version);
@@ -198,7 +221,11 @@ pub fn relayed(site: &Site, exchange: &mut Exchange, answer: origin::Answer) -> 
     let config = &site.config.compress;
     let length = http_body::Body::size_hint(&body).exact();
     if compress::compressible(config, head.status, &head.headers, length) {
-        let coding = compress::negotiate(config, exchange.request.headers.get_all(header::ACCEPT_ENCODING));
+        let mut coding =
+            compress::negotiate(config, exchange.request.headers.get_all(header::ACCEPT_ENCODING));
+        if !compress::has_room() {
+            coding = Coding::Identity;
+        }
         compress::encode_head(&mut head.headers, coding);
         if coding != Coding::Identity && exchange.request.method != Method::HEAD {
             body = encode_stream(config, coding, body);

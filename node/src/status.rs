@@ -126,7 +126,8 @@ impl NotStored {
         Self::Expired,
         Self::TooLarge,
         Self::Purged,
-        Self::CloseDelimited, Self::Cut,
+        Self::CloseDelimited,
+        Self::Cut,
         Self::StoreBusy,
         Self::Configured,
     ];
