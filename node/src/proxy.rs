@@ -99,6 +99,9 @@ impl Journey<'_> {
             let boarded = boarding::board(self.worker, self.site, self.exchange, &variant, stale, alone);
             let Some(seat) = boarded else { return self.pass(Forward::Bypass, None, Body::Empty).await };
             self.exchange.facts.collapsed = seat.collapsed;
+            if seat.bypassed && stale.is_none() {
+                self.exchange.facts.forward = Some(Forward::Bypass);
+            }
             // Who boards after the landing has no part in the question, only in an answer that is fresh.
             let counts = |freshness: &Freshness| !seat.late || freshness.is_fresh(self.exchange.now);
             let error = match seat.flight.outcome().await {
