@@ -19,6 +19,8 @@ pub struct Seat {
     pub flight: Arc<Flight<Outcome>>,
     /// Whether the flight was another request's.
     pub collapsed: bool,
+    /// Whether nothing is shared under this key for now: it is known as unshareable (hit-for-miss).
+    pub bypassed: bool,
     /// Whether the outcome was known before this request came: then it counts only while it is fresh.
     pub late: bool,
 }
@@ -37,10 +39,11 @@ pub fn board(
     let flights = &worker.core.flights;
     let seat =
         if alone { coalesce::Seat::Alone } else { flights.board(key, exchange.position.0, exchange.now) };
+    let bypassed = !alone && matches!(seat, coalesce::Seat::Alone);
     let pilot = match seat {
         coalesce::Seat::Passenger(flight) => {
             let late = flight.has_landed();
-            return Some(Seat { flight, collapsed: true, late });
+            return Some(Seat { flight, collapsed: true, bypassed: false, late });
         }
         coalesce::Seat::Pilot(pilot) => pilot,
         coalesce::Seat::Alone if stale.is_none() && asks_for_part(exchange) => return None,
@@ -48,7 +51,7 @@ pub fn board(
     };
     let flight = pilot.flight();
     take_off(worker, site, exchange, key, stale, pilot);
-    Some(Seat { flight, collapsed: false, late: false })
+    Some(Seat { flight, collapsed: false, bypassed, late: false })
 }
 
 /// Looks for something newer behind the client's back, once however many are served stale (RFC 5861 3).
@@ -88,7 +91,12 @@ fn take_off(
         expired: stale.is_some_and(|hit| hit.expired),
         born: exchange.position,
     };
-    tasks::spawn("flight", fly(Arc::clone(worker), plan, pilot));
+    let aloft = worker.core.flights.mark(KeyRef::new(&exchange.url, "").hash());
+    let flight = fly(Arc::clone(worker), plan, pilot);
+    tasks::spawn("flight", async move {
+        flight.await;
+        drop(aloft);
+    });
 }
 
 fn asks_for_part(exchange: &Exchange) -> bool {

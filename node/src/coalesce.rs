@@ -21,6 +21,8 @@ type Shard<T> = Mutex<HashMap<u128, Arc<Flight<T>>>>;
 /// All fetches that others may join.
 pub struct Flights<T> {
     shards: Box<[Shard<T>]>,
+    /// URLs for which something is asked or stored now, and how often.
+    aloft: Box<[Mutex<HashMap<u128, usize>>]>,
     /// Keys whose answers could not be shared, each until when it is remembered (hit-for-miss).
     unshareable: moka::sync::Cache<u128, Timestamp>,
 }
@@ -54,7 +56,8 @@ pub struct Pilot<T> {
 impl<T> Default for Flights<T> {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect();
-        Self { shards, unshareable: moka::sync::Cache::new(HIT_FOR_MISS_KEYS_MAX) }
+        let aloft = (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect();
+        Self { shards, aloft, unshareable: moka::sync::Cache::new(HIT_FOR_MISS_KEYS_MAX) }
     }
 }
 
@@ -88,6 +91,18 @@ impl<T: Clone> Flights<T> {
     #[must_use]
     pub fn charter(position: u64) -> Pilot<T> {
         Pilot { flight: Arc::new(Flight::new(position)), flights: None }
+    }
+
+    /// Notes that something is asked for this URL and may be stored, alone or not, until the mark is dropped.
+    #[must_use]
+    pub fn mark(self: &Arc<Self>, url: u128) -> Aloft<T> {
+        *self.aloft[shard_of(url)].lock().entry(url).or_default() += 1;
+        Aloft { flights: Arc::clone(self), url }
+    }
+
+    /// Whether something that was asked for this URL may still be stored.
+    pub fn is_aloft(&self, url: u128) -> bool {
+        self.aloft[shard_of(url)].lock().contains_key(&url)
     }
 
     /// Remembers that the answers for `key` cannot be shared, so that the next herd does not queue.
@@ -173,6 +188,24 @@ impl<T: Clone> Pilot<T> {
     }
 }
 
+/// See [`Flights::mark`].
+pub struct Aloft<T> {
+    flights: Arc<Flights<T>>,
+    url: u128,
+}
+
+impl<T> Drop for Aloft<T> {
+    fn drop(&mut self) {
+        let mut shard = self.flights.aloft[shard_of(self.url)].lock();
+        if let Some(count) = shard.get_mut(&self.url) {
+            *count -= 1;
+            if *count == 0 {
+                shard.remove(&self.url);
+            }
+        }
+    }
+}
+
 impl<T> Drop for Pilot<T> {
     fn drop(&mut self) {
         if let Some((flights, key)) = self.flights.take() {
@@ -251,6 +284,16 @@ mod tests {
         passenger(flights.board(7, 2, NOW));
         drop(new);
         assert!(flights.is_empty());
+    }
+
+    #[test]
+    fn a_url_is_aloft_until_its_last_mark_is_gone() {
+        let flights = Arc::new(Flights::<u32>::default());
+        let (one, two) = (flights.mark(7), flights.mark(7));
+        drop(one);
+        assert!(flights.is_aloft(7) && !flights.is_aloft(8));
+        drop(two);
+        assert!(!flights.is_aloft(7));
     }
 
     #[test]

@@ -7,19 +7,17 @@ use larder_store::Seq;
 use parking_lot::Mutex;
 
 use crate::cache::Entry;
-use crate::cache::fill::pour;
-use crate::cache::stored::{Answer, Stored};
+use crate::cache::lay::{Laid, Told};
+use crate::cache::stored::Stored;
 use crate::clock::Timestamp;
 use crate::coalesce::Pilot;
 use crate::error::{Error, Kind, Retry};
 use crate::http::Body;
-use crate::origin::{self, forward};
-use crate::outcome::{Outcome, Shared, secondary};
-use crate::policy::vary::{self, Vary};
-use crate::policy::{freshness, serving, storing, tags, validation};
+use crate::origin;
+use crate::outcome::{Outcome, Shared, excused};
+use crate::policy::{storing, validation};
 use crate::status::NotStored;
 use crate::telemetry::event;
-use crate::transform::compress::Coding;
 use crate::worker::{Asker, Site, Worker};
 
 /// Everything a flight needs to know, so that it outlives the request that started it.
@@ -46,57 +44,50 @@ pub struct Flightplan {
 
 /// Flies: lands `pilot` with an outcome and stays until the body is in.
 pub async fn fly(worker: Arc<Worker>, mut plan: Flightplan, pilot: Pilot<Outcome>) {
-    let mut validate = true;
     loop {
         let asked = worker.core.clock.now();
-        let answer = match ask(&worker, &plan, validate).await {
+        let (answer, conditional) = match ask(&worker, &plan).await {
             Ok(answer) => answer,
             Err(error) => return pilot.land(Outcome::Failed(error)),
         };
         let came = worker.core.clock.now();
-        if answer.head.status == StatusCode::NOT_MODIFIED && validate && plan.stale.is_some() {
+        if answer.head.status == StatusCode::NOT_MODIFIED {
+            if !conditional {
+                let what = format_args!("{} answered 304 to no condition", answer.endpoint);
+                return pilot.land(Outcome::Failed(Error::origin(Kind::BadAnswer, Retry::Never, what)));
+            }
             match freshen(&worker, &plan, &answer.head.headers, asked, came).await {
                 Some(entry) => return pilot.land(Outcome::Freshened(entry)),
                 // The 304 was not for what we hold, or a purge came: ask for the whole.
                 None => {
-                    validate = false;
                     plan.stale = None;
                     continue;
                 }
             }
         }
-        if let Some(error) = excused(&plan, &answer, came) {
+        let (policy, stale) = (&plan.site.config.policy, plan.stale.as_deref());
+        let excused = |entry| excused(policy, &plan.request, (entry, plan.expired), &answer, came);
+        if let Some(error) = stale.and_then(excused) {
             return pilot.land(Outcome::Failed(error));
         }
         return land(&worker, plan, pilot, answer, asked, came).await;
     }
 }
 
-async fn ask(worker: &Worker, plan: &Flightplan, validate: bool) -> Result<origin::Answer, Error> {
-    let facts = worker.told(&plan.site, &plan.asker);
-    let mut head = forward::request_head(Method::GET, &plan.target, &plan.request, &facts)
-        .map_err(|error| Error::client(Kind::RequestBody, error))?;
-    for name in CLIENTS_OWN {
-        head.headers.remove(name);
-    }
+/// Asks the origin, under a condition where a stored answer has a validator.
+async fn ask(worker: &Worker, plan: &Flightplan) -> Result<(origin::Answer, bool), Error> {
+    let mut head = worker.request_head(&plan.site, &plan.asker, Method::GET, &plan.target, &plan.request)?;
+    head.headers.remove(header::RANGE);
+    validation::remove_conditions(&mut head.headers);
     if plan.site.config.compress.enabled {
         head.headers.remove(header::ACCEPT_ENCODING);
     }
-    if let (true, Some(Stored::Answer(stored))) = (validate, plan.stale.as_ref().map(|entry| entry.head())) {
-        validation::add_validators(&mut head.headers, &stored.headers);
-    }
-    plan.site.pool.send(head, Body::Empty).await
+    let conditional = match plan.stale.as_ref().map(|entry| entry.head()) {
+        Some(Stored::Answer(stored)) => validation::add_validators(&mut head.headers, &stored.headers),
+        _ => false,
+    };
+    Ok((plan.site.pool.send(head, Body::Empty).await?, conditional))
 }
-
-/// A flight fetches the whole for everyone: what one client asked for itself stays behind.
-const CLIENTS_OWN: [header::HeaderName; 6] = [
-    header::RANGE,
-    header::IF_RANGE,
-    header::IF_MATCH,
-    header::IF_NONE_MATCH,
-    header::IF_MODIFIED_SINCE,
-    header::IF_UNMODIFIED_SINCE,
-];
 
 /// RFC 9111 4.3.4: the stored head takes over what the 304 says.
 async fn freshen(
@@ -107,35 +98,16 @@ async fn freshen(
     came: Timestamp,
 ) -> Option<Arc<Entry>> {
     let entry = plan.stale.as_ref()?;
-    let Stored::Answer(stored) = entry.head() else { return None };
-    if !validation::selects(&stored.headers, update) {
-        return None;
-    }
+    let told = plan.told(asked, came);
     let policy = &plan.site.config.policy;
-    let mut headers = validation::merge_304(policy, &stored.headers, update);
-    if storing::may_store(policy, &Method::GET, &plan.request, stored.status, &headers).is_err() {
-        worker.core.cache.store().remove(entry.key().as_ref());
-        return None;
+    let fresh = worker.core.cache.freshen(policy, &told, entry, update).await?;
+    for other in worker.core.cache.beside(&plan.url, entry).await {
+        // Only a strong validator says that other variants are meant too.
+        if validation::names_strongly(update) {
+            worker.core.cache.freshen(policy, &told, &other, update).await;
+        }
     }
-    let fresh = freshness::freshness(policy, &plan.request, stored.status, &headers, asked, came);
-    freshness::ensure_date(&mut headers, came);
-    let head = Answer { freshness: fresh, headers: Arc::new(headers), ..stored.clone() };
-    let tags = tags::of(&head.headers);
-    worker.core.cache.store().refresh(entry, Stored::Answer(head), tags, plan.born).await
-}
-
-/// RFC 5861 4: an error in whose place the stored answer may be served.
-fn excused(plan: &Flightplan, answer: &origin::Answer, now: Timestamp) -> Option<Error> {
-    let status = answer.head.status;
-    if !serving::is_error(status) {
-        return None;
-    }
-    let Some(Stored::Answer(stored)) = plan.stale.as_ref().map(|entry| entry.head()) else { return None };
-    let policy = &plan.site.config.policy;
-    let allowed = serving::may_serve_on_error(policy, &plan.request, &stored.freshness, plan.expired, now);
-    allowed.then(|| {
-        Error::origin(Kind::ErrorStatus, Retry::Never, format_args!("{} answered {status}", answer.endpoint))
-    })
+    Some(fresh)
 }
 
 async fn land(
@@ -147,35 +119,42 @@ async fn land(
     came: Timestamp,
 ) {
     let core = &worker.core;
-    let (shared, writer, body) = match prepare(worker, &plan, answer, asked, came) {
+    let (laid, answer, length) = match prepare(worker, &plan, answer, asked, came) {
         Ok(prepared) => prepared,
         Err((why, answer)) => {
             // An origin in trouble may share again in a second; everything else stays as it is for a while.
             if !answer.head.status.is_server_error() {
                 core.flights.remember_unshareable(plan.key, came);
             }
-            if let (Some(entry), NotStored::NoStore | NotStored::Private) = (&plan.stale, why) {
+            if let Some(entry) = plan.stale.as_ref().filter(|_| replaces(why, answer.head.status)) {
                 core.cache.store().remove(entry.key().as_ref());
             }
             return pilot.land(Outcome::Private(why, Arc::new(Mutex::new(Some(*answer)))));
         }
     };
     core.flights.forget_unshareable(plan.key);
-    let (names, variant) = (shared.names.clone(), shared.variant.clone());
-    pilot.land(Outcome::Shared(Arc::new(shared)));
-    match pour(body, writer).await {
-        Ok(_) => {
-            if let Some(names) = names {
-                core.cache.mark(&plan.url, &names, &variant, plan.born).await;
-            }
-        }
-        Err(why) => {
-            event::NotStored { reason: why.as_str(), url: &plan.url }.emit(&core.metrics);
-        }
+    pilot.land(Outcome::Shared(Arc::new(Shared {
+        answer: laid.answer.clone(),
+        tap: laid.writer.tap(),
+        length,
+        names: laid.place.names.clone(),
+        variant: laid.place.variant.clone(),
+        endpoint: answer.endpoint,
+        born: plan.born,
+    })));
+    if let Err(why) = laid.fill(&core.cache, answer.body).await {
+        event::NotStored { reason: why.as_str(), url: &plan.url }.emit(&core.metrics);
     }
 }
 
-type Prepared = (Shared, larder_store::Writer<Stored>, Body);
+/// Whether an answer that is not stored says that the stored one is over: the origin keeps it from caches now, or the
+/// resource is gone.
+fn replaces(why: NotStored, status: StatusCode) -> bool {
+    matches!(why, NotStored::NoStore | NotStored::Private)
+        || matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
+}
+
+type Prepared = (Laid, Box<origin::Answer>, Option<u64>);
 
 /// Judges the answer: either it is laid down for everyone, or it is one request's own.
 fn prepare(
@@ -187,36 +166,27 @@ fn prepare(
 ) -> Result<Prepared, (NotStored, Box<origin::Answer>)> {
     let (core, policy) = (&worker.core, &plan.site.config.policy);
     let (status, fields) = (answer.head.status, &answer.head.headers);
-    if let Err(why) = storing::may_store(policy, &Method::GET, &plan.request, status, fields) {
-        return Err((why, Box::new(answer)));
+    let laid = storing::may_store(policy, &Method::GET, &plan.request, status, fields)
+        .and_then(|()| core.storable(&answer))
+        .and_then(|length| {
+            let told = plan.told(asked, came);
+            Ok((core.cache.lay(policy, &told, &answer.head, length)?, length))
+        });
+    match laid {
+        Ok((laid, length)) => Ok((laid, Box::new(answer), length)),
+        Err(why) => Err((why, Box::new(answer))),
     }
-    if answer.close_delimited {
-        return Err((NotStored::CloseDelimited, Box::new(answer)));
+}
+
+impl Flightplan {
+    fn told(&self, asked: Timestamp, came: Timestamp) -> Told<'_> {
+        Told {
+            url: &self.url,
+            request: &self.request,
+            own_encoding: self.site.config.compress.enabled,
+            asked,
+            came,
+            born: self.born,
+        }
     }
-    let length = http_body::Body::size_hint(&answer.body).exact();
-    if length.is_some_and(|length| length > core.object_max) {
-        return Err((NotStored::TooLarge, Box::new(answer)));
-    }
-    let names = match vary::parse(fields) {
-        Vary::Star => return Err((NotStored::VaryStar, Box::new(answer))),
-        Vary::None => None,
-        Vary::Names(names) => Some(names),
-    };
-    let variant = secondary(names.as_ref(), &plan.request, plan.site.config.compress.enabled);
-    let fresh = freshness::freshness(policy, &plan.request, status, fields, asked, came);
-    let mut headers = storing::stored_fields(policy, fields);
-    freshness::ensure_date(&mut headers, came);
-    let head = Answer {
-        status,
-        headers: Arc::new(headers),
-        freshness: fresh,
-        version: core.cache.new_version(),
-        coding: Coding::Identity,
-    };
-    let tags = tags::of(fields);
-    let writer = core.cache.begin(&plan.url, &variant, head.clone(), tags, plan.born, length);
-    let tap = writer.tap();
-    let endpoint = Arc::clone(&answer.endpoint);
-    let shared = Shared { answer: head, tap, length, names, variant, endpoint, born: plan.born };
-    Ok((shared, writer, answer.body))
 }

@@ -7,9 +7,11 @@ use larder_store::Tap;
 use parking_lot::Mutex;
 
 use crate::cache::Entry;
-use crate::cache::stored::Answer;
-use crate::error::Error;
+use crate::cache::stored::{Answer, Stored};
+use crate::clock::Timestamp;
+use crate::error::{Error, Kind, Retry};
 use crate::policy::vary::{self, VaryNames};
+use crate::policy::{Config, serving};
 use crate::status::NotStored;
 use crate::{http, origin};
 
@@ -48,14 +50,26 @@ impl Shared {
     /// The secondary key that `request` has for this answer.
     #[must_use]
     pub fn secondary(&self, request: &HeaderMap, own_encoding: bool) -> String {
-        secondary(self.names.as_ref(), request, own_encoding)
+        self.names.as_ref().map_or_else(String::new, |names| vary::variant(names, request, own_encoding))
     }
 }
 
-/// The secondary key of `request` for an answer that varies on `names`.
+/// RFC 5861 4: the error that `answer` is, where the stale `entry` may be served in its place.
 #[must_use]
-pub fn secondary(names: Option<&VaryNames>, request: &HeaderMap, own_encoding: bool) -> String {
-    names.map_or_else(String::new, |names| vary::variant(names, request, own_encoding))
+pub fn excused(
+    config: &Config,
+    request: &HeaderMap,
+    (entry, expired): (&Entry, bool),
+    answer: &origin::Answer,
+    now: Timestamp,
+) -> Option<Error> {
+    let Stored::Answer(stored) = entry.head() else { return None };
+    let status = answer.head.status;
+    let allowed = serving::is_error(status)
+        && serving::may_serve_on_error(config, request, &stored.freshness, expired, now);
+    allowed.then(|| {
+        Error::origin(Kind::ErrorStatus, Retry::Never, format_args!("{} answered {status}", answer.endpoint))
+    })
 }
 
 /// Where the bytes of an answer are.

@@ -6,32 +6,44 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{Method, StatusCode, header, response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use larder_store::{KeyRef, Peek, Purge, Selector};
+use larder_store::{Hit, KeyRef, Peek, Purge, Selector, Seq};
 
+use crate::cache::fill::Follow;
+use crate::cache::lay::Told;
+use crate::cache::stored::Stored;
+use crate::clock::Timestamp;
 use crate::context::Exchange;
 use crate::error::{Error, Kind};
 use crate::http::{Body, Cut};
-use crate::origin::{self, forward};
-use crate::policy::invalidation;
+use crate::origin;
+use crate::outcome::excused;
+use crate::policy::validation::{self, HeadEffect};
+use crate::policy::{invalidation, storing};
+use crate::tasks;
 use crate::worker::{Asker, Site, Worker};
 
-/// Sends the exchange's own request to the origin.
+/// Sends the exchange's own request to the origin. `stale`: what is stored for it and not fresh, where the request could
+/// have been answered with it.
 ///
 /// # Errors
-/// What went wrong before an answer came.
+/// What went wrong before an answer came, or a 5xx in whose place `stale` may be served.
 pub async fn pass(
     worker: &Worker,
     site: &Site,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
+    stale: Option<&Hit<Stored>>,
     body: Body,
 ) -> Result<origin::Answer, Error> {
-    let asker = Asker::of(exchange);
-    let facts = worker.told(site, &asker);
     let request = &exchange.request;
-    let head = forward::request_head(request.method.clone(), exchange.target(), &request.headers, &facts)
-        .map_err(|error| Error::client(Kind::RequestBody, error))?;
+    let method = request.method.clone();
+    let mut head =
+        worker.request_head(site, &Asker::of(exchange), method, exchange.target(), &request.headers)?;
+    if request.method == Method::HEAD && site.config.compress.enabled {
+        // It is about the form that a GET would fetch.
+        head.headers.remove(header::ACCEPT_ENCODING);
+    }
     let over = Arc::new(AtomicBool::new(false));
     let body = match body {
         Body::Stream(inner) => {
@@ -39,34 +51,126 @@ pub async fn pass(
         }
         whole => whole,
     };
+    let asked = worker.core.clock.now();
     let answer = site.pool.send(head, body).await.map_err(|error| {
         if over.load(Ordering::Relaxed) { Error::client(Kind::RequestTooLarge, error) } else { error }
     })?;
-    invalidate(worker, exchange, answer.head.status, &answer.head.headers).await;
-    Ok(answer)
+    match exchange.request.method {
+        Method::HEAD => {
+            let (policy, request, now) =
+                (&site.config.policy, &exchange.request.headers, worker.core.clock.now());
+            let excused =
+                |hit: &Hit<Stored>| excused(policy, request, (&hit.entry, hit.expired), &answer, now);
+            if let Some(error) = stale.and_then(excused) {
+                return Err(error);
+            }
+            compare(worker, site, exchange, &answer.head, asked).await;
+            Ok(answer)
+        }
+        Method::POST => {
+            let born = invalidate(worker, exchange, &answer.head).await;
+            Ok(keep(worker, site, exchange, born, answer, asked))
+        }
+        _ => {
+            invalidate(worker, exchange, &answer.head).await;
+            Ok(answer)
+        }
+    }
+}
+
+/// RFC 9111 4.3.5: what the answer to a HEAD says about the stored answer to a GET.
+async fn compare(
+    worker: &Worker,
+    site: &Site,
+    exchange: &Exchange,
+    answer: &response::Parts,
+    asked: Timestamp,
+) {
+    let (core, told) = (&worker.core, told(worker, site, exchange, exchange.position, asked));
+    let found = core.cache.lookup(told.url, told.request, told.own_encoding).await;
+    let Some(entry) = found.hit.map(|hit| hit.entry) else { return };
+    let Stored::Answer(stored) = entry.head() else { return };
+    if stored.status != StatusCode::OK {
+        return;
+    }
+    match validation::head_effect(&stored.headers, entry.len(), answer.status, &answer.headers) {
+        HeadEffect::Update => {
+            core.cache.freshen(&site.config.policy, &told, &entry, &answer.headers).await;
+        }
+        HeadEffect::Stale => core.cache.age(&entry, told.came, told.born).await,
+        HeadEffect::None => {}
+    }
+}
+
+/// RFC 9110 9.3.3: an answer to a POST that says it is what a GET would bring is kept as that.
+fn keep(
+    worker: &Worker,
+    site: &Site,
+    exchange: &mut Exchange,
+    born: Option<Seq>,
+    mut answer: origin::Answer,
+    asked: Timestamp,
+) -> origin::Answer {
+    let (core, policy) = (&worker.core, &site.config.policy);
+    let (status, fields) = (answer.head.status, &answer.head.headers);
+    let Some(born) = born else { return answer };
+    let told = told(worker, site, exchange, born, asked);
+    let laid = storing::may_store_post(policy, told.url, told.request, status, fields)
+        .and_then(|()| core.storable(&answer))
+        .and_then(|length| Ok((core.cache.lay(policy, &told, &answer.head, length)?, length)));
+    let Ok((laid, length)) = laid else { return answer };
+    let Some(reader) = laid.writer.tap().reader(0) else { return answer };
+    let body = std::mem::replace(&mut answer.body, Body::stream(Follow::new(reader, length)));
+    let aloft = core.flights.mark(KeyRef::new(&exchange.url, "").hash());
+    let core = Arc::clone(core);
+    tasks::spawn("post", async move {
+        if let Err(why) = laid.fill(&core.cache, body).await {
+            tracing::debug!(why = why.as_str(), "the answer to a POST was not kept");
+        }
+        drop(aloft);
+    });
+    exchange.facts.stored = true;
+    answer
+}
+
+fn told<'a>(worker: &Worker, site: &Site, exchange: &'a Exchange, born: Seq, asked: Timestamp) -> Told<'a> {
+    Told {
+        url: &exchange.url,
+        request: &exchange.request.headers,
+        own_encoding: site.config.compress.enabled,
+        asked,
+        came: worker.core.clock.now(),
+        born,
+    }
 }
 
 /// RFC 9111 4.4: a successful unsafe request makes what is stored for its URL, and for the URLs its answer names,
 /// unusable. It is a purge like any other, so that fetches in flight do not bring the old answer back; where nothing
 /// is stored and nothing in flight there is nothing to write down.
-async fn invalidate(worker: &Worker, exchange: &Exchange, status: StatusCode, answer: &HeaderMap) {
-    if !invalidation::invalidates(&exchange.request.method, status) {
-        return;
+///
+/// Gives the position that the answer itself is as new as: behind this purge, unless another one came meanwhile.
+async fn invalidate(worker: &Worker, exchange: &Exchange, answer: &response::Parts) -> Option<Seq> {
+    let (core, before) = (&worker.core, exchange.position);
+    if !invalidation::invalidates(&exchange.request.method, answer.status) {
+        return Some(before);
     }
-    let core = &worker.core;
-    let mut urls = invalidation::targets(&exchange.url, answer);
+    let mut urls = invalidation::targets(&exchange.url, &answer.headers);
     urls.push(exchange.url.clone());
     urls.retain(|url| {
         let key = KeyRef::new(url, "");
-        !matches!(core.cache.store().peek(key), Peek::Absent) || !core.flights.is_empty()
+        core.flights.is_aloft(key.hash()) || !matches!(core.cache.store().peek(key), Peek::Absent)
     });
     if urls.is_empty() {
-        return;
+        return Some(before);
     }
     let selectors = urls.into_iter().map(Selector::Url).collect();
     let note = r#"{"author":"rfc9111-4.4"}"#;
-    if let Err(error) = core.cache.store().purge(&Purge { selectors, soft: false }, note).await {
-        tracing::warn!(url = exchange.url, %error, "not invalidated after an unsafe request");
+    match core.cache.store().purge(&Purge { selectors, soft: false }, note).await {
+        Ok(receipt) => (receipt.seq.0 == before.0 + 1).then_some(receipt.seq),
+        Err(error) => {
+            tracing::warn!(url = exchange.url, %error, "not invalidated after an unsafe request");
+            None
+        }
     }
 }
 

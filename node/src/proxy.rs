@@ -20,12 +20,14 @@ use crate::context::{Client, Exchange};
 use crate::error::{Error, Kind, Retry, Side};
 use crate::http::{Body, Response};
 use crate::outcome::Outcome;
+use crate::policy::freshness::Freshness;
 use crate::policy::serving::{self, Serve};
+use crate::policy::validation;
 use crate::rescue::{self, Refusal};
-use crate::status::{Forward, NotStored, Served};
+use crate::status::{Forward, Served};
 use crate::telemetry::event;
 use crate::worker::{Site, Worker};
-use crate::{admit, boarding, deliver, depart, origin, pass};
+use crate::{admit, boarding, deliver, depart, pass};
 
 /// One request on its way through a site.
 struct Journey<'a> {
@@ -70,11 +72,11 @@ impl Journey<'_> {
 
     async fn begin(mut self, body: Body) -> Response {
         if !matches!(self.exchange.request.method, Method::GET | Method::HEAD) {
-            return self.pass(Forward::Method, body).await;
+            return self.pass(Forward::Method, None, body).await;
         }
         // A body on a GET has no meaning that the key could hold (RFC 9110 9.3.1).
         if !body.is_end_stream() {
-            return self.pass(Forward::Bypass, body).await;
+            return self.pass(Forward::Bypass, None, body).await;
         }
         self.lookup().await
     }
@@ -101,51 +103,56 @@ impl Journey<'_> {
         if serving::only_if_cached(&self.site.config.policy, &self.exchange.request.headers) {
             return rescue::refused(Refusal::OnlyIfCached);
         }
-        if self.exchange.request.method == Method::HEAD && stale.is_none() {
-            return self.pass(why, Body::Empty).await;
+        // A HEAD joins in asking about what is stored; for the whole it does not.
+        let asks =
+            stale.and_then(answer).is_some_and(|(_, stored)| validation::has_validator(&stored.headers));
+        if self.exchange.request.method == Method::HEAD && !asks {
+            return self.pass(why, stale, Body::Empty).await;
         }
         self.exchange.facts.forward = Some(why);
         // What one user is authorised to see is asked for alone (RFC 9111 3.5).
         let mut alone = self.exchange.request.headers.contains_key(header::AUTHORIZATION);
+        let own_encoding = self.site.config.compress.enabled;
         loop {
             let boarded = boarding::board(self.worker, self.site, self.exchange, &variant, stale, alone);
-            let Some(seat) = boarded else { return self.pass(Forward::Bypass, Body::Empty).await };
+            let Some(seat) = boarded else { return self.pass(Forward::Bypass, None, Body::Empty).await };
             self.exchange.facts.collapsed = seat.collapsed;
-            match seat.flight.outcome().await {
+            if seat.bypassed && stale.is_none() {
+                self.exchange.facts.forward = Some(Forward::Bypass);
+            }
+            // Who boards after the landing has no part in the question, only in an answer that is fresh.
+            let counts = |freshness: &Freshness| !seat.late || freshness.is_fresh(self.exchange.now);
+            let error = match seat.flight.outcome().await {
                 Ok(Some(Outcome::Shared(shared))) => {
-                    let mine =
-                        shared.secondary(&self.exchange.request.headers, self.site.config.compress.enabled);
-                    if mine == shared.variant
-                        && (!seat.late || shared.answer.freshness.is_fresh(self.exchange.now))
-                    {
+                    let mine = shared.secondary(&self.exchange.request.headers, own_encoding);
+                    if mine == shared.variant && counts(&shared.answer.freshness) {
                         return deliver::shared(self.worker, self.site, self.exchange, &shared).await;
                     }
                     // Another variant has a flight of its own; the second time go alone rather than in circles.
                     alone = variant == mine;
                     variant = mine;
+                    continue;
                 }
                 Ok(Some(Outcome::Freshened(entry))) => {
-                    return self.stored(Served::Revalidated, &entry, &variant).await;
+                    if matches!(entry.head(), Stored::Answer(answer) if counts(&answer.freshness)) {
+                        return self.stored(Served::Revalidated, &entry, &variant).await;
+                    }
+                    alone = true;
+                    continue;
                 }
                 Ok(Some(Outcome::Private(why, answer))) => {
                     let mine = answer.lock().take();
-                    match mine {
-                        Some(answer) => return self.relay(Served::Miss, Some(why), answer),
-                        None => alone = true,
+                    if let Some(answer) = mine {
+                        return deliver::relayed(self.site, self.exchange, Served::Miss, Some(why), answer);
                     }
+                    alone = true;
+                    continue;
                 }
-                Ok(Some(Outcome::Failed(error))) => return self.rescue(error, stale, &variant).await,
-                Ok(None) => {
-                    return self
-                        .rescue(Error::node(Kind::FlightFailed, "the fetch ended"), stale, &variant)
-                        .await;
-                }
-                Err(waited) => {
-                    return self
-                        .rescue(Error::origin(Kind::WaitTimeout, Retry::Never, waited), stale, &variant)
-                        .await;
-                }
-            }
+                Ok(Some(Outcome::Failed(error))) => error,
+                Ok(None) => Error::node(Kind::FlightFailed, "the fetch ended"),
+                Err(waited) => Error::origin(Kind::WaitTimeout, Retry::Never, waited),
+            };
+            return self.rescue(error, stale, &variant).await;
         }
     }
 
@@ -153,29 +160,20 @@ impl Journey<'_> {
         deliver::entry(self.worker, self.site, self.exchange, served, entry, variant).await
     }
 
-    fn relay(&mut self, served: Served, why: Option<NotStored>, answer: origin::Answer) -> Response {
-        deliver::relayed(self.site, self.exchange, served, why, answer)
-    }
-
-    async fn pass(&mut self, why: Forward, body: Body) -> Response {
+    async fn pass(&mut self, why: Forward, stale: Option<&Hit<Stored>>, body: Body) -> Response {
         self.exchange.facts.forward = Some(why);
-        match pass::pass(self.worker, self.site, self.exchange, body).await {
-            Ok(answer) => self.relay(Served::Pass, None, answer),
-            Err(error) => self.failed(&error),
+        match pass::pass(self.worker, self.site, self.exchange, stale, body).await {
+            Ok(answer) => deliver::relayed(self.site, self.exchange, Served::Pass, None, answer),
+            Err(error) => self.rescue(error, stale, "").await,
         }
     }
 
-    /// The fetch failed: something stale where that is allowed (RFC 5861 4), an error otherwise.
+    /// The fetch failed: something stale where that is allowed (RFC 9111 4.2.4, RFC 5861 4), an error otherwise.
     async fn rescue(&mut self, error: Error, stale: Option<&Hit<Stored>>, variant: &str) -> Response {
         let (policy, now) = (&self.site.config.policy, self.worker.core.clock.now());
-        if let Some((hit, answer)) = stale.and_then(answer)
-            && serving::may_serve_on_error(
-                policy,
-                &self.exchange.request.headers,
-                &answer.freshness,
-                hit.expired,
-                now,
-            )
+        let request = &self.exchange.request.headers;
+        if let Some((hit, stored)) = stale.and_then(answer)
+            && serving::may_serve_after(error.kind, policy, request, &stored.freshness, hit.expired, now)
         {
             self.exchange.facts.detail = Some(error.kind.as_str());
             return self.stored(Served::Stale, &hit.entry, variant).await;

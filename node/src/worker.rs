@@ -4,16 +4,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::header;
+use http::request::Parts;
+use http::{HeaderMap, Method, header};
 
 use crate::access_log::Log;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::coalesce::Flights;
 use crate::context::Exchange;
-use crate::origin::{Pool, forward};
+use crate::error::{Error, Kind};
+use crate::origin::{self, Pool, forward};
 use crate::outcome::Outcome;
+use crate::policy::targeted::{OUR_CAPABILITY, SURROGATE_CAPABILITY, SURROGATE_CONTROL};
 use crate::route::{SiteConfig, Sites};
+use crate::status::NotStored;
 use crate::telemetry::metric::{self, Metrics};
 use crate::transform::headers::Signature;
 
@@ -55,17 +59,51 @@ pub struct Worker {
     pub signature: Signature,
 }
 
+impl Core {
+    /// The length of the body of an answer that may be stored, where it is known.
+    ///
+    /// # Errors
+    /// The body forbids to store it.
+    pub fn storable(&self, answer: &origin::Answer) -> Result<Option<u64>, NotStored> {
+        if answer.close_delimited {
+            return Err(NotStored::CloseDelimited);
+        }
+        let length = http_body::Body::size_hint(&answer.body).exact();
+        match length {
+            Some(length) if length > self.object_max => Err(NotStored::TooLarge),
+            length => Ok(length),
+        }
+    }
+}
+
 impl Worker {
-    /// What the origin of `site` is told about who asks.
-    #[must_use]
-    pub fn told<'a>(&'a self, site: &'a Site, asker: &'a Asker) -> forward::Facts<'a> {
-        forward::Facts {
+    /// The head that the origin of `site` gets for a request with the fields `client`.
+    ///
+    /// # Errors
+    /// What was asked for cannot be asked of an origin.
+    pub fn request_head(
+        &self,
+        site: &Site,
+        asker: &Asker,
+        method: Method,
+        target: &str,
+        client: &HeaderMap,
+    ) -> Result<Parts, Error> {
+        let facts = forward::Facts {
             node_name: &self.core.name,
             client_ip: asker.ip,
             tls: asker.tls,
             host: &asker.host,
             host_override: site.config.origin.host.as_deref(),
+        };
+        let mut head = forward::request_head(method, target, client, &facts)
+            .map_err(|error| Error::client(Kind::RequestBody, error))?;
+        // What a client says it can do as a surrogate is not what becomes of a shared answer.
+        head.headers.remove(SURROGATE_CAPABILITY);
+        if site.config.policy.targets.contains(&SURROGATE_CONTROL) {
+            head.headers.insert(SURROGATE_CAPABILITY, OUR_CAPABILITY);
         }
+        Ok(head)
     }
 }
 

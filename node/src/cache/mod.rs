@@ -2,9 +2,11 @@
 
 pub mod fill;
 pub mod key;
+pub mod lay;
 pub mod stored;
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderMap;
@@ -37,6 +39,17 @@ pub struct Lookup {
     pub why: Forward,
     /// The secondary key the request has, as far as it is known before an answer; empty without variants.
     pub variant: String,
+}
+
+/// Where an answer lies below its URL.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// What it varies on, as far as others than this node choose by it.
+    pub names: Option<VaryNames>,
+    /// The secondary key; empty without variants.
+    pub variant: String,
+    /// The key by its one language, under which it is found by whoever likes that language best.
+    pub language: Option<String>,
 }
 
 impl Cache {
@@ -77,7 +90,34 @@ impl Cache {
                 newest = variant;
             }
         }
-        Lookup { hit: None, why: Forward::VaryMiss, variant: newest }
+        let hit = self.in_best_language(url, variants, request, own_encoding).await;
+        Lookup { hit, why: Forward::VaryMiss, variant: newest }
+    }
+
+    /// A stored answer in just the language the client likes best: the origin could choose nothing better
+    /// (RFC 9111 4.1, RFC 9110 12.5.4).
+    async fn in_best_language(
+        &self,
+        url: &str,
+        variants: &Variants,
+        request: &HeaderMap,
+        own_encoding: bool,
+    ) -> Option<Hit<Stored>> {
+        for spec in variants.specs.iter().filter(|_| !variants.languages.is_empty()) {
+            let names = VaryNames::from_text(spec);
+            let Some(wanted) = vary::language_of_request(&names, request, own_encoding) else { continue };
+            let Some((_, variant)) = variants.languages.iter().find(|(known, _)| **known == *wanted) else {
+                continue;
+            };
+            let Some(hit) = self.get(KeyRef::new(url, variant)).await else { continue };
+            let Stored::Answer(answer) = hit.entry.head() else { continue };
+            // A newer answer may lie there, in another language.
+            let is = vary::language_of_answer(&names, request, &answer.headers, own_encoding);
+            if is.is_some_and(|is| is == wanted) {
+                return Some(hit);
+            }
+        }
+        None
     }
 
     /// [`Cache::lookup`] as far as memory tells; `None` where the disk has to be asked. What is found so is found
@@ -137,36 +177,42 @@ impl Cache {
         self.store.writer(Key::new(url, variant), Stored::Answer(answer), tags, born, length)
     }
 
-    /// Notes that `url` varies on `names` and that `variant` is stored now; the oldest variant leaves when there are
-    /// too many (`Vary: User-Agent` would otherwise fill the store with one URL).
-    pub async fn mark(&self, url: &str, names: &VaryNames, variant: &str, born: Seq) {
+    /// Notes that `url` varies and that there is an answer at `place` now; the oldest variant leaves when there are too
+    /// many (`Vary: User-Agent` would otherwise fill the store with one URL).
+    pub async fn mark(&self, url: &str, place: &Place, born: Seq) {
+        let Some(names) = &place.names else { return };
         let _one_at_a_time = self.marking.lock().await;
-        let mut variants = match self.get(KeyRef::new(url, "")).await {
-            Some(hit) => match hit.entry.head() {
-                Stored::Variants(variants) => variants.clone(),
-                Stored::Answer(_) => Variants::default(),
-            },
-            None => Variants::default(),
-        };
-        let spec = names.as_str();
-        if variants.specs.first().is_some_and(|s| **s == *spec)
-            && variants.known.iter().any(|k| **k == *variant)
-        {
+        let mut variants = self.variants(url).await.unwrap_or_default();
+        if !variants.add(names.as_str(), &place.variant, place.language.as_deref()) {
             return;
         }
-        variants.specs.retain(|known| **known != *spec);
-        variants.specs.insert(0, spec.into());
-        variants.specs.truncate(SPECS_MAX);
-        variants.known.retain(|known| **known != *variant);
-        variants.known.push(variant.into());
-        while variants.known.len() > VARIANTS_MAX {
-            let oldest = variants.known.remove(0);
+        while let Some(oldest) = variants.overflow(SPECS_MAX, VARIANTS_MAX) {
             self.store.remove(KeyRef::new(url, &oldest));
         }
         let head = Stored::Variants(variants);
         let writer = self.store.writer(Key::new(url, ""), head, Vec::new(), born, Some(0));
         if let Err(why) = writer.commit().await {
             tracing::debug!(url, ?why, "variants not noted");
+        }
+    }
+
+    /// The answers that lie beside `entry` under other secondary keys of its URL.
+    pub async fn beside(&self, url: &str, entry: &Entry) -> Vec<Arc<Entry>> {
+        let mut found = Vec::new();
+        if entry.key().variant().is_empty() {
+            return found;
+        }
+        let known = self.variants(url).await.unwrap_or_default().known;
+        for variant in known.iter().filter(|variant| ***variant != *entry.key().variant()) {
+            found.extend(self.get(KeyRef::new(url, variant)).await.map(|hit| hit.entry));
+        }
+        found
+    }
+
+    async fn variants(&self, url: &str) -> Option<Variants> {
+        match self.get(KeyRef::new(url, "")).await?.entry.head() {
+            Stored::Variants(variants) => Some(variants.clone()),
+            Stored::Answer(_) => None,
         }
     }
 }

@@ -6,7 +6,7 @@
 //!   status u16 | version id u64 | coding u8 | flags u8 | response_time u64 | corrected_age u64 | lifetime u64 |
 //!   stale_while_revalidate u64 | stale_if_error u64 | fields u16 | { name u16 + bytes | value u32 + bytes }*
 //! kind 1, the variants of a URL:
-//!   specs u16 | { u16 + bytes }* | known u16 | { u32 + bytes }*
+//!   specs u16 | { u32 + bytes }* | known u16 | { u32 + bytes }* | languages u16 | { key u32 + bytes | variant u32 + bytes }*
 //! ```
 //! Integers are little endian, times are milliseconds. The store checks the whole for damage before it is decoded.
 
@@ -57,6 +57,8 @@ pub struct Variants {
     pub specs: Vec<Box<str>>,
     /// The variant keys that are stored, the oldest first.
     pub known: Vec<Box<str>>,
+    /// Keys by language, and which of `known` is in that language.
+    pub languages: Vec<(Box<str>, Box<str>)>,
 }
 
 impl Head for Stored {
@@ -95,7 +97,9 @@ impl Head for Stored {
                     + 256
             }
             Self::Variants(variants) => {
-                variants.specs.iter().chain(&variants.known).map(|text| text.len() + 16).sum::<usize>() + 64
+                let languages = variants.languages.iter().flat_map(|(key, variant)| [key, variant]);
+                let texts = variants.specs.iter().chain(&variants.known).chain(languages);
+                texts.map(|text| text.len() + 16).sum::<usize>() + 64
             }
         }
     }
@@ -152,27 +156,63 @@ impl Answer {
 }
 
 impl Variants {
+    /// Notes a variant; false if nothing is new about it.
+    pub fn add(&mut self, spec: &str, variant: &str, language: Option<&str>) -> bool {
+        let newest = self.specs.first().is_some_and(|first| **first == *spec);
+        let known = self.known.iter().any(|known| **known == *variant);
+        let spoken = |(key, at): &(Box<str>, Box<str>)| Some(&**key) == language && **at == *variant;
+        if newest && known && (language.is_none() || self.languages.iter().any(spoken)) {
+            return false;
+        }
+        self.specs.retain(|known| **known != *spec);
+        self.specs.insert(0, spec.into());
+        self.known.retain(|known| **known != *variant);
+        self.known.push(variant.into());
+        if let Some(language) = language {
+            self.languages.retain(|(key, at)| **key != *language && **at != *variant);
+            self.languages.push((language.into(), variant.into()));
+        }
+        true
+    }
+
+    /// Forgets the oldest lists beyond `specs` and gives the oldest variant beyond `known`.
+    pub fn overflow(&mut self, specs: usize, known: usize) -> Option<Box<str>> {
+        self.specs.truncate(specs);
+        if self.known.len() <= known {
+            return None;
+        }
+        let oldest = self.known.remove(0);
+        self.languages.retain(|(_, variant)| *variant != oldest);
+        Some(oldest)
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         for list in [&self.specs, &self.known] {
-            let count = u16::try_from(list.len()).unwrap_or(u16::MAX);
-            out.extend_from_slice(&count.to_le_bytes());
-            for text in list.iter().take(usize::from(count)) {
-                put_long(out, text.as_bytes());
-            }
+            put_count(out, list.len());
+            list.iter().for_each(|text| put_long(out, text.as_bytes()));
+        }
+        put_count(out, self.languages.len());
+        for text in self.languages.iter().flat_map(|(key, variant)| [key, variant]) {
+            put_long(out, text.as_bytes());
         }
     }
 
     fn decode(from: &mut Cursor<'_>) -> Option<Self> {
-        let mut list = || -> Option<Vec<Box<str>>> {
-            let count = from.u16()?;
-            (0..count).map(|_| std::str::from_utf8(from.long()?).ok().map(Box::from)).collect()
-        };
-        Some(Self { specs: list()?, known: list()? })
+        let text = |from: &mut Cursor<'_>| std::str::from_utf8(from.long()?).ok().map(Box::from);
+        let specs = (0..from.u16()?).map(|_| text(from)).collect::<Option<_>>()?;
+        let known = (0..from.u16()?).map(|_| text(from)).collect::<Option<_>>()?;
+        let languages = (0..from.u16()?).map(|_| Some((text(from)?, text(from)?))).collect::<Option<_>>()?;
+        Some(Self { specs, known, languages })
     }
 }
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn put_count(out: &mut Vec<u8>, count: usize) {
+    let count = u16::try_from(count).expect("lists of a URL are limited to some dozens");
+    out.extend_from_slice(&count.to_le_bytes());
 }
 
 fn put_short(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -257,11 +297,31 @@ mod tests {
         assert_eq!(back.headers, wanted.headers);
         assert_eq!(format!("{:?}", back.freshness), format!("{:?}", wanted.freshness));
 
-        let variants = Variants { specs: vec!["accept".into()], known: vec!["accept\na".into(), "".into()] };
+        let variants = Variants {
+            specs: vec!["accept".into()],
+            known: vec!["accept\na".into(), "".into()],
+            languages: vec![("accept-language=>de".into(), "".into())],
+        };
         bytes.clear();
         Stored::Variants(variants.clone()).encode(&mut bytes);
         let Some(Stored::Variants(back)) = Stored::decode(&bytes) else { panic!("not variants") };
         assert_eq!(back, variants);
+    }
+
+    #[test]
+    fn a_variant_that_leaves_takes_its_language_along() {
+        let mut variants = Variants::default();
+        assert!(variants.add("accept-language", "one", Some("=>de")));
+        assert!(!variants.add("accept-language", "one", Some("=>de")), "nothing new");
+        assert!(variants.add("accept-language", "two", Some("=>de")), "the newest answer speaks it");
+        assert_eq!(variants.languages, [("=>de".into(), "two".into())]);
+        assert!(variants.add("accept-language", "two", Some("=>en")), "one answer, one language");
+        assert_eq!(variants.languages, [("=>en".into(), "two".into())]);
+        assert!(variants.add("foo", "three", None));
+        assert_eq!(variants.overflow(1, 2).as_deref(), Some("one"));
+        assert_eq!((variants.specs.len(), variants.overflow(1, 2)), (1, None));
+        assert_eq!(variants.overflow(1, 1).as_deref(), Some("two"));
+        assert!(variants.languages.is_empty());
     }
 
     #[test]

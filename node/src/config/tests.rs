@@ -105,6 +105,19 @@ fn the_least_gets_all_defaults() {
 }
 
 #[test]
+fn what_a_site_says_about_cookies_and_targets() {
+    let text = format!("{LEAST}[site.cache]\nset_cookie = \"strip\"\ntargets = [\"My-Cache-Control\"]\n");
+    let policy = load_text(&text).unwrap().node.sites.remove(0).policy;
+    assert_eq!(policy.set_cookie, crate::policy::SetCookie::Strip);
+    assert_eq!(policy.targets, ["my-cache-control"]);
+    let text = format!("{LEAST}[site.cache]\nset_cookie = \"eat\"\n");
+    assert_eq!(the_mistake(&text).path, "site[0].cache.set_cookie");
+    let text = format!("{LEAST}[site.cache]\ntargets = [\"a b\", \"cache-control\", \"ok\"]\n");
+    let wrong: Vec<_> = load_text(&text).unwrap_err().0.into_iter().map(|mistake| mistake.path).collect();
+    assert_eq!(wrong, ["site[0].cache.targets[0]", "site[0].cache.targets[1]"]);
+}
+
+#[test]
 fn a_default_in_a_description_is_the_default() {
     let root = schema::of::<file::File>();
     let plain = load_text(LEAST).unwrap().node;

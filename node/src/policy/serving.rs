@@ -10,6 +10,7 @@ use super::Config;
 use super::directives::Directives;
 use super::freshness::Freshness;
 use crate::clock::Timestamp;
+use crate::error::Kind;
 use crate::status::Forward;
 
 /// What to do with a stored answer that fits the request.
@@ -85,6 +86,31 @@ pub fn may_serve_unreachable(
 ) -> bool {
     may_serve_on_error(config, request, freshness, expired, now)
         || may_serve_within(config.stale_if_unreachable, freshness, expired, now)
+}
+
+/// Whether a stored answer may be given out after a fetch that ended in an error of this kind.
+#[must_use]
+pub fn may_serve_after(
+    kind: Kind,
+    config: &Config,
+    request: &HeaderMap,
+    freshness: &Freshness,
+    expired: bool,
+    now: Timestamp,
+) -> bool {
+    match kind {
+        Kind::NoEndpoint
+        | Kind::ConnectRefused
+        | Kind::ConnectTimeout
+        | Kind::Tls
+        | Kind::ClosedEarly
+        | Kind::FirstByteTimeout
+        | Kind::WaitTimeout => may_serve_unreachable(config, request, freshness, expired, now),
+        Kind::ErrorStatus | Kind::BadAnswer | Kind::BodyCut | Kind::FlightFailed => {
+            may_serve_on_error(config, request, freshness, expired, now)
+        }
+        Kind::Loop | Kind::RequestBody | Kind::RequestTooLarge => false,
+    }
 }
 
 fn may_serve_within(window: Duration, freshness: &Freshness, expired: bool, now: Timestamp) -> bool {

@@ -1,7 +1,7 @@
 //! Directives meant for this cache in particular: `CDN-Cache-Control` and other targets (RFC 9213), and the older
 //! `Surrogate-Control` (W3C Edge Architecture 1.0).
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Config;
 use super::directives::{Argument, Directives, delta_seconds, list, trim};
@@ -13,7 +13,13 @@ pub const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-con
 /// The field of the Edge Architecture; its members may be addressed to one device.
 pub const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
 
-/// The name we answer to in `Surrogate-Control`, to be announced as `Surrogate-Capability: larder="Surrogate/1.0"`.
+/// Tells origins that `Surrogate-Control` is obeyed, and under which name.
+pub const SURROGATE_CAPABILITY: HeaderName = HeaderName::from_static("surrogate-capability");
+
+/// What [`SURROGATE_CAPABILITY`] says: [`SURROGATE_DEVICE`] and the version of the architecture.
+pub const OUR_CAPABILITY: HeaderValue = HeaderValue::from_static("larder=\"Surrogate/1.0\"");
+
+/// The name we answer to in `Surrogate-Control`.
 pub const SURROGATE_DEVICE: &str = "larder";
 
 /// What an answer says to this cache.

@@ -109,6 +109,18 @@ pub fn selects(stored: &HeaderMap, update: &HeaderMap) -> bool {
     }
 }
 
+/// Whether a 304 names what it is about by a strong tag: then it is about every stored answer with that tag.
+#[must_use]
+pub fn names_strongly(update: &HeaderMap) -> bool {
+    tag(update).is_some_and(etag::is_strong)
+}
+
+/// Whether there is something to ask the origin about a stored answer with.
+#[must_use]
+pub fn has_validator(stored: &HeaderMap) -> bool {
+    stored.contains_key(ETAG) || stored.contains_key(LAST_MODIFIED)
+}
+
 fn same_date(one: &HeaderValue, other: &HeaderValue) -> bool {
     let parse = |value: &HeaderValue| dates::parse(value.as_bytes(), dates::REFERENCE);
     one == other || parse(one).is_some_and(|at| Some(at) == parse(other))

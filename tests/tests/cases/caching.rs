@@ -261,3 +261,45 @@ async fn an_empty_and_a_chunked_body_are_stored() {
     // Nothing tells such a body from a cut one (RFC 9112 6.3, 8).
     assert_eq!(s.never_stored(Ask::get("/close")).await.version("/close"), 1);
 }
+
+#[tokio::test]
+async fn a_head_tells_about_the_stored_get() {
+    let s = Stage::new("a HEAD that goes to the origin freshens the stored GET, or makes it stale").await;
+    for (target, length) in [("/same", 1000), ("/other", 999)] {
+        s.origin.on(target, move |asked| match asked.method.as_str() {
+            "HEAD" => Reply::new(200, "x".repeat(length)).cache("max-age=3600"),
+            _ => Reply::new(200, "x".repeat(1000)).stale("").with("x-kept", "yes"),
+        });
+        assert_eq!(s.get(target).await.status, 200);
+        assert_eq!(s.ask(Ask::head(target)).await.status, 200);
+        assert_eq!(s.origin.last(target).method, "HEAD", "nothing to ask about: no GET for a HEAD");
+    }
+    let hit = s.get("/same").await;
+    assert!(hit.hit(), "freshened: {:?}", hit.get("cache-status"));
+    assert_eq!((hit.get("x-kept"), hit.body.len()), (Some("yes"), 1000));
+    assert!(!s.get("/other").await.hit());
+}
+
+#[tokio::test]
+async fn a_head_that_disagrees_makes_a_fresh_get_stale() {
+    let s = Stage::new("a HEAD with another length makes what is fresh stale").await;
+    s.origin.on("/a", |asked| match asked.method.as_str() {
+        "HEAD" => Reply::new(200, "another"),
+        _ => Reply::page(asked).cache("max-age=3600"),
+    });
+    s.warm("/a").await;
+    s.ask(Ask::head("/a").with("cache-control", "no-cache")).await;
+    assert_eq!(s.get("/a").await.cache_status().fwd(), Some("stale"));
+}
+
+#[tokio::test]
+async fn set_cookie_as_the_site_says() {
+    for (choice, kept) in [("strip", None), ("keep", Some("a=b"))] {
+        let s = Stage::with("Set-Cookie is stripped from hits or kept, as the site says", |recipe| {
+            recipe.in_site(&format!("[site.cache]\nset_cookie = \"{choice}\""))
+        })
+        .await;
+        s.origin.page("/a", &[("cache-control", "max-age=60"), ("set-cookie", "a=b")]);
+        assert_eq!(s.warm("/a").await.get("set-cookie"), kept, "{choice}");
+    }
+}

@@ -69,3 +69,44 @@ async fn preconditions_of_the_origin_reach_it() {
     let answer = s.ask(Ask::new("PUT", "/a").with("if-match", "\"v0\"").body("x")).await;
     assert_eq!(answer.status, 412);
 }
+
+#[tokio::test]
+async fn a_304_that_nobody_asked_for_is_no_answer() {
+    let s = Stage::new("a 304 to a request without a condition is the origin's mistake, never a page").await;
+    s.origin.on("/cold", |_| Reply::new(304, "").with("etag", "\"v1\""));
+    assert_eq!(s.get("/cold").await.status, 502);
+    s.origin.on("/stale", |asked| match asked.version {
+        1 => Reply::page(asked).stale(""),
+        _ => Reply::new(304, "").cache("max-age=3600"),
+    });
+    assert_eq!(s.get("/stale").await.version("/stale"), 1);
+    s.origin.bump("/stale");
+    assert_eq!(s.get("/stale").await.status, 502);
+}
+
+#[tokio::test]
+async fn a_304_for_another_tag_is_asked_again() {
+    let s = Stage::new("a 304 with another strong tag freshens nothing: the whole is fetched").await;
+    s.origin.on("/a", |asked| match asked.get("if-none-match") {
+        Some(_) => Reply::new(304, "").with("etag", "\"other\"").cache("max-age=3600"),
+        None => Reply::page(asked).with("etag", "\"one\"").stale(""),
+    });
+    s.get("/a").await;
+    s.origin.bump("/a");
+    assert_eq!(s.get("/a").await.version("/a"), 2);
+    assert_eq!(s.origin.count("/a"), 3);
+}
+
+#[tokio::test]
+async fn tags_of_packed_forms_validate() {
+    let s = stage("the weak tag of a packed form is answered 304, and never allows a range").await;
+    s.warm("/a").await;
+    let ask = || Ask::get("/a").with("accept-encoding", "gzip");
+    let tag = s.ask(ask()).await.get("etag").map(str::to_owned).unwrap_or_default();
+    assert_eq!(tag, "W/\"v1\"");
+    let same = s.ask(ask().with("if-none-match", &tag)).await;
+    assert_eq!((same.status, same.get("etag")), (304, Some(tag.as_str())));
+    assert_eq!(s.ask(ask().with("range", "bytes=0-9").with("if-range", &tag)).await.status, 200);
+    assert_eq!(s.ask(ask().with("range", "bytes=0-9").with("if-range", "\"v1\"")).await.status, 206);
+    assert_eq!(s.origin.count("/a"), 1);
+}

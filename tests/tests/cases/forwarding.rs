@@ -110,3 +110,14 @@ async fn cache_status_of_an_upstream_cache_is_kept() {
     assert!(answer.all("cache-status").join(", ").starts_with("upstream"), "{:?}", answer.fields);
     assert_eq!(answer.cache_status().name, "edge-1");
 }
+
+#[tokio::test]
+async fn the_origin_is_told_which_surrogate_asks() {
+    let s = Stage::new("Surrogate-Capability is the node's own, and Surrogate-Control for it counts").await;
+    s.origin.on("/a", |asked| {
+        Reply::page(asked).cache("no-store").with("surrogate-control", "max-age=60;larder, no-store;other")
+    });
+    s.warm_by(Ask::get("/a").with("surrogate-capability", "evil=\"Surrogate/1.0\"")).await;
+    let said = s.origin.last("/a");
+    assert_eq!(said.get("surrogate-capability"), Some("larder=\"Surrogate/1.0\""));
+}

@@ -54,3 +54,25 @@ async fn another_origins_location_is_left_alone() {
     s.ask(Ask::new("POST", "/a").body("x")).await;
     assert!(s.ask(other()).await.hit());
 }
+
+#[tokio::test]
+async fn an_answer_to_a_post_about_its_own_url_is_kept() {
+    let s = Stage::new("an answer to a POST that says it is what a GET would bring is kept as that").await;
+    s.origin.on("/*", |asked| match (asked.method.as_str(), asked.target.as_str()) {
+        ("POST", "/elsewhere") => Reply::page(asked).cache("max-age=60").with("content-location", "/x"),
+        ("POST", "/silent") => Reply::page(asked).with("content-location", &asked.target),
+        ("POST", _) => Reply::page(asked).cache("max-age=60").with("content-location", &asked.target),
+        _ => Reply::page(asked).cache("max-age=3600"),
+    });
+    s.warm("/a").await;
+    s.origin.bump("/a");
+    let post = s.ask(Ask::new("POST", "/a").body("x")).await;
+    assert_eq!(post.version("/a"), 2);
+    assert!(post.cache_status().stored());
+    assert_eq!(s.warm("/a").await.version("/a"), 2, "the POST's own answer, not the older GET's");
+    assert_eq!(s.origin.count("/a"), 2, "one GET, one POST");
+    for target in ["/elsewhere", "/silent"] {
+        assert!(!s.ask(Ask::new("POST", target).body("x")).await.cache_status().stored());
+        assert!(!s.get(target).await.hit(), "{target}");
+    }
+}

@@ -81,7 +81,10 @@ async fn stale_if_error_covers_a_refused_connection() {
 
 #[tokio::test]
 async fn without_permission_nothing_stale_is_given() {
-    let mut s = Stage::new("without permission an origin that is gone is told as 502 or 504").await;
+    let mut s = Stage::with("without permission an origin that is gone is told as 502 or 504", |recipe| {
+        recipe.in_site("[site.cache]\nstale_if_unreachable = \"0s\"")
+    })
+    .await;
     s.origin.on("/a", |asked| Reply::validated(asked).stale("").closing());
     assert_eq!(s.get("/a").await.version("/a"), 1);
     s.origin.stop().await;
@@ -100,4 +103,53 @@ async fn the_site_may_set_stale_windows() {
     assert_eq!(s.get("/a").await.version("/a"), 1);
     s.origin.stop().await;
     assert_eq!(s.get("/a").await.version("/a"), 1);
+}
+
+#[tokio::test]
+async fn an_origin_that_is_gone_is_stood_in_for() {
+    let mut s =
+        Stage::new("while the origin gives no answer at all, what it did not forbid is given stale").await;
+    s.origin.on("/a", |asked| Reply::page(asked).stale("").with("etag", "\"v1\"").closing());
+    s.origin.on("/s", |asked| Reply::page(asked).cache("s-maxage=60").with("age", "90").closing());
+    s.origin.on("/503", |asked| match asked.version {
+        1 => Reply::validated(asked).stale(""),
+        _ => Reply::new(503, "broken"),
+    });
+    for target in ["/a", "/s", "/503"] {
+        assert_eq!(s.get(target).await.status, 200);
+    }
+    s.origin.bump("/503");
+    assert_eq!(s.get("/503").await.status, 503, "an error is an answer");
+    s.origin.stop().await;
+    let stale = s.get("/a").await;
+    assert_eq!((stale.status, stale.version("/a")), (200, 1));
+    let status = stale.cache_status();
+    assert_eq!(status.fwd(), Some("stale"), "{:?}", stale.get("cache-status"));
+    assert!(status.get("detail").is_some(), "{:?}", stale.get("cache-status"));
+    assert!(status.get("ttl").is_some_and(|ttl| ttl.starts_with('-')), "{:?}", stale.get("cache-status"));
+    assert!((502..=504).contains(&s.get("/s").await.status), "s-maxage is never stale");
+}
+
+#[tokio::test]
+async fn what_is_gone_is_not_stood_in_for() {
+    let mut s = Stage::new("after 404, 410, no-store or private the old answer is never given again").await;
+    let gone: [(&str, u16, &str); 4] = [
+        ("/404", 404, "max-age=0"),
+        ("/410", 410, "max-age=0"),
+        ("/private", 200, "private"),
+        ("/no-store", 200, "no-store"),
+    ];
+    for (target, status, value) in gone {
+        s.origin.on(target, move |asked| match asked.version {
+            1 => Reply::page(asked).stale("").with("etag", "\"v1\"").closing(),
+            _ => Reply::new(status, "gone").cache(value).closing(),
+        });
+        assert_eq!(s.get(target).await.version(target), 1);
+        s.origin.bump(target);
+        assert_eq!(s.get(target).await.status, status);
+    }
+    s.origin.stop().await;
+    for (target, ..) in gone {
+        assert!((502..=504).contains(&s.get(target).await.status), "{target}");
+    }
 }

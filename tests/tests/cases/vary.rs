@@ -89,3 +89,56 @@ async fn collapsed_waiters_get_their_own_variant() {
     }
     assert!(s.origin.count("/a") <= 40);
 }
+
+#[tokio::test]
+async fn the_language_a_client_likes_best_will_do() {
+    let s = Stage::new("an answer in just the language the client likes best is a hit for it").await;
+    s.origin.on("/a", |asked| {
+        let reply = Reply::new(200, "Seite").cache("max-age=60").with("vary", "Accept-Language");
+        reply.with("content-language", if asked.version == 1 { "de" } else { "en" })
+    });
+    s.warm_by(ask("en, de")).await;
+    for good in ["fr;q=0.5, de;q=1.0", "DE", "de, *;q=0.1"] {
+        assert!(s.ask(ask(good)).await.hit(), "{good}");
+    }
+    assert_eq!(s.origin.count("/a"), 1);
+    s.origin.bump("/a");
+    for other in ["de-AT", "*", "de, fr", "fr;q=0.9"] {
+        assert!(!s.ask(ask(other)).await.hit(), "{other}");
+    }
+}
+
+#[tokio::test]
+async fn accept_encoding_alone_makes_no_variants() {
+    let s = Stage::new("Vary: Accept-Encoding of the origin makes no variants: the node compresses").await;
+    s.origin.on("/a", |asked| Reply::page(asked).cache("max-age=60").with("vary", "Accept-Encoding"));
+    s.warm("/a").await;
+    let packed = s.ask(Ask::get("/a").with("accept-encoding", "gzip")).await;
+    assert!(packed.hit());
+    assert_eq!(packed.get("vary").map(str::to_ascii_lowercase).as_deref(), Some("accept-encoding"));
+    assert_eq!((s.origin.count("/a"), s.origin.last("/a").get("accept-encoding")), (1, None));
+}
+
+#[tokio::test]
+async fn a_304_with_a_strong_tag_freshens_every_variant_with_it() {
+    let s = Stage::new("a 304 with a strong tag freshens every variant that has it, and no other").await;
+    s.origin.on("/a", |asked| {
+        let tag = if asked.get("accept-language") == Some("fr") { "\"other\"" } else { "\"same\"" };
+        let reply = match asked.get("if-none-match") {
+            Some(_) => Reply::new(304, "").cache("max-age=3600"),
+            None => Reply::page(asked).stale(""),
+        };
+        reply.with("vary", "Accept-Language").with("etag", tag)
+    });
+    for language in ["de", "en", "fr"] {
+        assert_eq!(s.ask(ask(language)).await.status, 200);
+    }
+    larder_tests::until_within(std::time::Duration::from_secs(10), "de to be freshened", async || {
+        let before = s.origin.total();
+        let hit = s.ask(ask("de")).await.hit();
+        hit && s.origin.total() == before
+    })
+    .await;
+    assert!(s.ask(ask("en")).await.hit(), "the same tag");
+    assert!(!s.ask(ask("fr")).await.hit(), "another tag");
+}

@@ -146,6 +146,31 @@ fn instead_of_an_error() {
 }
 
 #[test]
+fn what_kind_of_failure_allows_what() {
+    let (config, none) = (Config::default(), HeaderMap::new());
+    let may = |kind, freshness| may_serve_after(kind, &config, &none, &freshness, false, NOW);
+    for kind in Kind::ALL {
+        let (on_error, unreachable, rule) = match kind {
+            Kind::NoEndpoint
+            | Kind::ConnectRefused
+            | Kind::ConnectTimeout
+            | Kind::Tls
+            | Kind::ClosedEarly
+            | Kind::FirstByteTimeout
+            | Kind::WaitTimeout => (true, true, "9111 4.2.4: disconnected, no answer came"),
+            Kind::ErrorStatus | Kind::BadAnswer | Kind::BodyCut | Kind::FlightFailed => {
+                (true, false, "5861 4: an answer came and was an error, or the node failed")
+            }
+            Kind::Loop | Kind::RequestBody | Kind::RequestTooLarge => (false, false, "the request is wrong"),
+        };
+        let leave = Freshness { stale_if_error: Duration::from_secs(60), ..aged(101) };
+        assert_eq!(may(kind, leave), on_error, "{rule}: {kind:?}");
+        assert_eq!(may(kind, aged(101)), unreachable, "{rule}: {kind:?}");
+        assert!(!may(kind, Freshness { must_revalidate: true, ..leave }), "9111 4.2.4: {kind:?}");
+    }
+}
+
+#[test]
 fn a_clients_stale_if_error_counts_where_the_site_lets_it() {
     let request = fields("Cache-Control: stale-if-error=60, no-cache");
     let lax = Config { client_staleness: true, ..Config::default() };

@@ -1,0 +1,136 @@
+//! How a new answer is laid down: under which key, with which head, and what its URL remembers of it.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, response};
+use larder_store::{Seq, Writer};
+
+use super::fill::pour;
+use super::stored::{Answer, Stored};
+use super::{Cache, Entry, Place};
+use crate::clock::Timestamp;
+use crate::http::Body;
+use crate::policy::vary::{self, Vary};
+use crate::policy::{Config, freshness, storing, tags, validation};
+use crate::status::NotStored;
+use crate::transform::compress::Coding;
+
+/// The exchange with the origin whose answer is laid down.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    /// The primary key.
+    pub url: &'a str,
+    /// The fields of the request.
+    pub request: &'a HeaderMap,
+    /// Whether `Accept-Encoding` is negotiated by this node.
+    pub own_encoding: bool,
+    /// When the request went out.
+    pub asked: Timestamp,
+    /// When the head of the answer came.
+    pub came: Timestamp,
+    /// The purge position before it was asked for.
+    pub born: Seq,
+}
+
+/// An answer that is being stored.
+pub struct Laid {
+    /// Its head.
+    pub answer: Answer,
+    /// Where it lies.
+    pub place: Place,
+    /// Takes its body.
+    pub writer: Writer<Stored>,
+    url: Box<str>,
+    born: Seq,
+}
+
+impl Cache {
+    /// Begins to store an answer that may be stored; `length` is that of its body where it is known.
+    ///
+    /// # Errors
+    /// Why not even so.
+    pub fn lay(
+        &self,
+        config: &Config,
+        told: &Told<'_>,
+        head: &response::Parts,
+        length: Option<u64>,
+    ) -> Result<Laid, NotStored> {
+        let fields = &head.headers;
+        let place = match vary::parse(fields) {
+            Vary::Star => return Err(NotStored::VaryStar),
+            Vary::Names(names) if !names.is_empty(told.own_encoding) => Place {
+                variant: vary::variant(&names, told.request, told.own_encoding),
+                language: vary::language_of_answer(&names, told.request, fields, told.own_encoding),
+                names: Some(names),
+            },
+            Vary::None | Vary::Names(_) => Place::default(),
+        };
+        let Told { request, asked, came, .. } = *told;
+        let freshness = freshness::freshness(config, request, head.status, fields, asked, came);
+        let mut headers = storing::stored_fields(config, fields);
+        freshness::ensure_date(&mut headers, came);
+        let answer = Answer {
+            status: head.status,
+            headers: headers.into(),
+            freshness,
+            version: self.new_version(),
+            coding: Coding::Identity,
+        };
+        let tags = tags::of(fields);
+        let writer = self.begin(told.url, &place.variant, answer.clone(), tags, told.born, length);
+        Ok(Laid { answer, place, writer, url: told.url.into(), born: told.born })
+    }
+}
+
+impl Cache {
+    /// Freshens a stored answer with the fields of a 304, or of a HEAD that matches it (RFC 9111 4.3.4, 4.3.5). `None`:
+    /// they are not about it, may not be stored, or a purge came.
+    pub async fn freshen(
+        &self,
+        config: &Config,
+        told: &Told<'_>,
+        entry: &Arc<Entry>,
+        update: &HeaderMap,
+    ) -> Option<Arc<Entry>> {
+        let Stored::Answer(stored) = entry.head() else { return None };
+        if !validation::selects(&stored.headers, update) {
+            return None;
+        }
+        let mut headers = validation::merge_304(config, &stored.headers, update);
+        let Told { request, asked, came, .. } = *told;
+        if storing::may_store(config, &Method::GET, request, stored.status, &headers).is_err() {
+            self.store().remove(entry.key().as_ref());
+            return None;
+        }
+        let freshness = freshness::freshness(config, request, stored.status, &headers, asked, came);
+        freshness::ensure_date(&mut headers, came);
+        self.renew(entry, Answer { freshness, headers: headers.into(), ..stored.clone() }, told.born).await
+    }
+
+    /// Makes a stored answer stale from now on.
+    pub async fn age(&self, entry: &Arc<Entry>, now: Timestamp, born: Seq) {
+        if let Stored::Answer(stored) = entry.head() {
+            let mut freshness = stored.freshness;
+            freshness.lifetime = freshness.lifetime.min(freshness.age(now));
+            self.renew(entry, Answer { freshness, ..stored.clone() }, born).await;
+        }
+    }
+
+    async fn renew(&self, entry: &Arc<Entry>, head: Answer, born: Seq) -> Option<Arc<Entry>> {
+        let tags = tags::of(&head.headers);
+        self.store().refresh(entry, Stored::Answer(head), tags, born).await
+    }
+}
+
+impl Laid {
+    /// Pours the body in; whoever reads along sees how it ends.
+    ///
+    /// # Errors
+    /// Why the answer is not in the store now.
+    pub async fn fill(self, cache: &Cache, body: Body) -> Result<(), NotStored> {
+        pour(body, self.writer).await?;
+        cache.mark(&self.url, &self.place, self.born).await;
+        Ok(())
+    }
+}
