@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{Admin, Facts, reply};
 use crate::http::Response;
+use crate::telemetry::metric;
 
 /// 200, or 503 with the reasons.
 pub(super) fn health(reasons: &[String]) -> Response {
@@ -24,7 +25,7 @@ pub(super) fn metrics(request: &HeaderMap, text: String) -> Response {
         value.to_str().is_ok_and(|v| v.to_ascii_lowercase().contains("application/openmetrics-text"))
     };
     let kind = if request.get_all(ACCEPT).iter().any(open) {
-        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        metric::CONTENT_TYPE
     } else {
         "text/plain; version=0.0.4; charset=utf-8"
     };
