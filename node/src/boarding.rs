@@ -81,7 +81,7 @@ fn take_off(
         site: Arc::clone(site),
         url: exchange.url.clone(),
         key,
-        target: exchange.target.clone(),
+        target: exchange.target().to_owned(),
         request: exchange.request.headers.clone(),
         asker: Asker::of(exchange),
         stale: stale.map(|hit| Arc::clone(&hit.entry)),

@@ -71,6 +71,17 @@ impl Clock {
         }
     }
 
+    /// What [`Clock::now`] says at the moment `instant`: for who has asked for that already.
+    #[must_use]
+    pub fn at(&self, instant: Instant) -> Timestamp {
+        match &self.0 {
+            Source::System { wall_at_start, start } => {
+                Timestamp(*wall_at_start).plus(instant.saturating_duration_since(*start))
+            }
+            Source::Manual(now) => Timestamp(now.load(Ordering::Relaxed)),
+        }
+    }
+
     /// Moves a manual clock forward; the machine's clock stays as it is.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(now) = &self.0 {

@@ -26,6 +26,8 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Time between SIGTERM and the end, whatever is still in flight.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time a connection that has asked nothing yet has for its first request when the drain begins.
+pub const DRAIN_FRESH_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time a client has for its TLS handshake.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 

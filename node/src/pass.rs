@@ -30,7 +30,7 @@ pub async fn pass(
     let asker = Asker::of(exchange);
     let facts = worker.told(site, &asker);
     let request = &exchange.request;
-    let head = forward::request_head(request.method.clone(), &exchange.target, &request.headers, &facts)
+    let head = forward::request_head(request.method.clone(), exchange.target(), &request.headers, &facts)
         .map_err(|error| Error::client(Kind::RequestBody, error))?;
     let over = Arc::new(AtomicBool::new(false));
     let body = match body {

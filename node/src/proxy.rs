@@ -17,10 +17,9 @@ use larder_store::Hit;
 use crate::cache::Entry;
 use crate::cache::stored::{Answer, Stored};
 use crate::context::{Client, Exchange};
-use crate::deliver::Found;
 use crate::error::{Error, Kind, Retry, Side};
 use crate::http::{Body, Response};
-use crate::outcome::{Outcome, Shared, Source};
+use crate::outcome::Outcome;
 use crate::policy::serving::{self, Serve};
 use crate::rescue::{self, Refusal};
 use crate::status::{Forward, NotStored, Served};
@@ -42,14 +41,33 @@ pub async fn serve(worker: Arc<Worker>, request: http::Request<Body>, client: Cl
     match admit::admit(&worker, &mut exchange, &body) {
         Err(refusal) => depart::finish(&worker, None, exchange, rescue::refused(refusal)),
         Ok(site) => {
-            let journey = Journey { worker: &worker, site: &site, exchange: &mut exchange };
-            let response = journey.begin(body).await;
+            let mut journey = Journey { worker: &worker, site: &site, exchange: &mut exchange };
+            // In a box, so that the way of a hit does not carry the weight of all the others.
+            let response = match journey.at_once(&body) {
+                Some(response) => response,
+                None => Box::pin(journey.begin(body)).await,
+            };
             depart::finish(&worker, Some(site), exchange, response)
         }
     }
 }
 
 impl Journey<'_> {
+    /// A fresh answer in memory: nothing to wait for.
+    fn at_once(&mut self, body: &Body) -> Option<Response> {
+        if !matches!(self.exchange.request.method, Method::GET | Method::HEAD) || !body.is_end_stream() {
+            return None;
+        }
+        let (cache, config) = (&self.worker.core.cache, &self.site.config);
+        let request = &self.exchange.request.headers;
+        let hit = cache.lookup_now(&self.exchange.url, request, config.compress.enabled)?;
+        let (_, answer) = answer(&hit)?;
+        match serving::serve(&config.policy, request, &answer.freshness, hit.expired, self.exchange.now) {
+            Serve::Fresh => deliver::at_once(self.worker, self.site, self.exchange, &hit.entry, answer),
+            Serve::StaleWhileRevalidate | Serve::Revalidate(_) => None,
+        }
+    }
+
     async fn begin(mut self, body: Body) -> Response {
         if !matches!(self.exchange.request.method, Method::GET | Method::HEAD) {
             return self.pass(Forward::Method, body).await;
@@ -100,7 +118,7 @@ impl Journey<'_> {
                     if mine == shared.variant
                         && (!seat.late || shared.answer.freshness.is_fresh(self.exchange.now))
                     {
-                        return self.shared(&shared).await;
+                        return deliver::shared(self.worker, self.site, self.exchange, &shared).await;
                     }
                     // Another variant has a flight of its own; the second time go alone rather than in circles.
                     alone = variant == mine;
@@ -132,27 +150,11 @@ impl Journey<'_> {
     }
 
     async fn stored(&mut self, served: Served, entry: &Arc<Entry>, variant: &str) -> Response {
-        let Stored::Answer(answer) = entry.head() else { return rescue::refused(Refusal::BadRequest) };
-        self.exchange.facts.served = served;
-        let source = Source::Entry(Arc::clone(entry));
-        let found = Found { answer, source, variant, born: entry.born() };
-        deliver::stored(self.worker, self.site, self.exchange, found).await
-    }
-
-    async fn shared(&mut self, shared: &Shared) -> Response {
-        let facts = &mut self.exchange.facts;
-        (facts.served, facts.stored) = (Served::Miss, true);
-        facts.forward_status = Some(shared.answer.status.as_u16());
-        facts.endpoint = Some(Arc::clone(&shared.endpoint));
-        let source = Source::Tap(shared.tap.clone(), shared.length);
-        let found = Found { answer: &shared.answer, source, variant: &shared.variant, born: shared.born };
-        deliver::stored(self.worker, self.site, self.exchange, found).await
+        deliver::entry(self.worker, self.site, self.exchange, served, entry, variant).await
     }
 
     fn relay(&mut self, served: Served, why: Option<NotStored>, answer: origin::Answer) -> Response {
-        let facts = &mut self.exchange.facts;
-        (facts.served, facts.not_stored) = (served, why);
-        deliver::relayed(self.site, self.exchange, answer)
+        deliver::relayed(self.site, self.exchange, served, why, answer)
     }
 
     async fn pass(&mut self, why: Forward, body: Body) -> Response {

@@ -164,11 +164,6 @@ impl<H> Entry<H> {
     pub(crate) fn checked(&self) -> u64 {
         self.checked.0.load(Ordering::Acquire) & !EXPIRED
     }
-
-    /// Whether a soft purge was seen when it was last checked.
-    pub(crate) fn expired(&self) -> bool {
-        self.checked.0.load(Ordering::Acquire) & EXPIRED != 0
-    }
 }
 
 impl<H: Head> Entry<H> {

@@ -5,8 +5,7 @@
 //! *Relay*: it will not be stored; bytes leave memory when every reader has them, and the slowest reader sets the pace.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -17,45 +16,11 @@ use crate::error::{NotKept, ReadError, WriteError};
 use crate::limits::{BLOCK_BYTES, READER_WAIT_TICKS, RELAY_BYTES, RELAY_BYTES_SHORT, WINDOW_BYTES};
 
 mod block;
+mod flight;
 
 use block::{Block, Stage};
 
-/// Bytes of all fills that are in memory.
-#[derive(Debug)]
-pub(crate) struct Flight {
-    bytes: AtomicU64,
-    max: u64,
-    /// Fills that are not small ones in memory, so that somebody looks after them from time to time.
-    fills: Mutex<Vec<Weak<Fill>>>,
-}
-
-impl Flight {
-    pub(crate) const fn new(max: u64) -> Self {
-        Self { bytes: AtomicU64::new(0), max, fills: Mutex::new(Vec::new()) }
-    }
-
-    /// Called every [`crate::limits::TICK`]; `stalled`: the disk hangs.
-    pub(crate) fn tick(&self, stalled: bool) {
-        // Not under the lock: a fill registers itself while it holds its own.
-        let mut fills = std::mem::take(&mut *self.fills.lock());
-        fills.retain(|fill| fill.upgrade().is_some_and(|fill| fill.tick(stalled)));
-        self.fills.lock().append(&mut fills);
-    }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Memory is short: hold no more than needed.
-    fn short(&self) -> bool {
-        self.bytes() > self.max
-    }
-
-    /// Memory is so short that fills must go without storing.
-    fn exhausted(&self) -> bool {
-        self.bytes() > self.max.saturating_mul(2)
-    }
-}
+pub(crate) use flight::Flight;
 
 #[derive(Debug)]
 pub(crate) struct Fill {
@@ -241,14 +206,6 @@ impl Fill {
         if matches!(state.end, End::Open) {
             state.end = End::Aborted(why.into());
             state.wake_readers();
-        }
-    }
-
-    /// Gives up storing, for whoever finds out that the disk cannot.
-    pub(crate) fn give_up(&self, why: NotKept) {
-        let mut state = self.state.lock();
-        if state.mode == Mode::Save {
-            self.relay(&mut state, why);
         }
     }
 
@@ -449,17 +406,17 @@ impl Fill {
 
     fn hold(&self, state: &mut State, bytes: u64) {
         state.held += bytes;
-        self.flight.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.flight.hold(bytes);
     }
 
     fn let_go(&self, state: &mut State, bytes: u64) {
         state.held -= bytes;
-        self.flight.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.flight.let_go(bytes);
     }
 
     fn register(self: &Arc<Self>, state: &mut State) {
         if !std::mem::replace(&mut state.registered, true) {
-            self.flight.fills.lock().push(Arc::downgrade(self));
+            self.flight.register(self);
         }
     }
 
@@ -473,7 +430,7 @@ impl Fill {
 impl Drop for Fill {
     fn drop(&mut self) {
         let state = self.state.get_mut();
-        self.flight.bytes.fetch_sub(state.held, Ordering::Relaxed);
+        self.flight.let_go(state.held);
         let saved: Vec<_> = state.blocks.iter().filter_map(Block::saved).collect();
         if !saved.is_empty() {
             self.release(saved);

@@ -2,6 +2,10 @@
 //! sizes; what they mean (HTTP) is the caller's.
 
 #[cfg(feature = "engine")]
+mod admission;
+#[cfg(feature = "engine")]
+mod behind;
+#[cfg(feature = "engine")]
 mod config;
 #[cfg(feature = "engine")]
 mod disk;
@@ -9,6 +13,9 @@ mod disk;
 mod entry;
 #[cfg(feature = "engine")]
 mod error;
+#[cfg(feature = "engine")]
+#[doc(hidden)]
+pub mod fault;
 #[cfg(feature = "engine")]
 mod fill;
 #[cfg(feature = "engine")]
@@ -26,6 +33,10 @@ mod stats;
 mod store;
 #[cfg(feature = "engine")]
 mod tier;
+#[cfg(feature = "engine")]
+mod tiers;
+#[cfg(feature = "engine")]
+mod upkeep;
 #[cfg(feature = "engine")]
 mod writer;
 

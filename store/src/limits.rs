@@ -28,6 +28,9 @@ pub(crate) const FLIGHT_BYTES_MIN: u64 = 16 * MIB as u64;
 /// Seconds a fill that cannot be stored waits for its first reader.
 pub(crate) const READER_WAIT_TICKS: u32 = 20;
 
+/// Bytes of one body in the memory tier, at the most: it is read and copied as a whole.
+pub(crate) const MEMORY_OBJECT_BYTES_MAX: u64 = 64 * MIB as u64;
+
 // --- heads and keys, as read back from disk ---
 
 /// Bytes of a record without its block list; a longer one was not written by us.
@@ -73,9 +76,11 @@ pub(crate) const RECORDS_WAITING_MAX: usize = 4096;
 /// Time between two flushes of the index: what a crash may forget.
 pub(crate) const FLUSH_EVERY: Duration = Duration::from_millis(500);
 /// Time an I/O thread waits for space or for the index before it gives the store up.
-pub(crate) const ROOM_WAIT: Duration = Duration::from_secs(2);
+pub(crate) const ROOM_WAIT: Duration = Duration::from_secs(1);
 /// Time one disk call may take before the disk counts as hanging.
-pub(crate) const STALL: Duration = Duration::from_secs(2);
+pub(crate) const STALL: Duration = Duration::from_secs(3);
+/// Time that a store being closed has to write what waits.
+pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(3);
 /// Write errors in a row after which the disk steps back.
 pub(crate) const STEP_BACK_AFTER: u32 = 3;
 /// Time it then rests before the next try.

@@ -69,11 +69,15 @@ impl<H: Head> Memory<H> {
         self.cache.invalidate(&hash);
     }
 
-    /// Forgets `entry`, but nothing that has replaced it. Between the look and the removal another may be inserted and
-    /// lost: that is a miss, never a wrong answer.
+    /// Forgets `entry`, but nothing that has replaced it.
     pub(crate) fn remove_entry(&self, entry: &Arc<Entry<H>>) {
-        let hash = entry.key().hash();
-        if self.cache.get(&hash).is_some_and(|now| Arc::ptr_eq(&now, entry)) {
+        self.remove_if(entry.key().hash(), |found| Arc::ptr_eq(found, entry));
+    }
+
+    /// Forgets what is kept under this hash if it is what is meant. Between the look and the removal another may be
+    /// inserted and lost: that is a miss, never a wrong answer.
+    pub(crate) fn remove_if(&self, hash: u128, meant: impl FnOnce(&Arc<Entry<H>>) -> bool) {
+        if self.cache.get(&hash).is_some_and(|found| meant(&found)) {
             self.cache.invalidate(&hash);
         }
     }

@@ -1,5 +1,6 @@
 //! Reading a body, whole or growing, in pieces that are each right when they are given out.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -10,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::disk::{BlockInfo, Disk, DiskBody, OpenBlock, Piece, PieceError};
 use crate::error::ReadError;
 use crate::fill::{Fill, Step};
-use crate::limits::{BLOCK_BYTES, PIECE_BYTES, SLICE_BYTES};
+use crate::limits::{PIECE_BYTES, SLICE_BYTES};
 
 /// Gives out a body piece by piece, at most 256 KiB at once. Each piece was compared with its checksum before.
 #[derive(Debug)]
@@ -162,13 +163,6 @@ impl Cursor {
         Poll::Ready(Ok(piece.bytes.slice(skip..)))
     }
 }
-
-/// The number of the block at `position`, and the offset inside it.
-pub(crate) const fn block_at(position: u64) -> (usize, u32) {
-    ((position / BLOCK_BYTES as u64) as usize, (position % BLOCK_BYTES as u64) as u32)
-}
-
-use std::future::Future;
 
 const _: fn() = || {
     fn holds<T: Send + Unpin + 'static>() {}

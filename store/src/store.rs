@@ -2,21 +2,28 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
+use crate::behind::Behind;
 use crate::config::Config;
-use crate::disk::Disk;
-use crate::entry::{Entry, EntryBody, Head};
-use crate::error::{NotKept, OpenError, PurgeError};
-use crate::fill::{Fill, Flight, Whole};
+use crate::disk::{Disk, Record};
+use crate::entry::{Entry, Head};
+use crate::error::{OpenError, PurgeError};
+use crate::fault::Seams;
+use crate::fill::{Fill, Flight};
 use crate::key::{Key, KeyRef};
-use crate::limits::FLIGHT_BYTES_MIN;
+use crate::limits::{BEHIND_BYTES_MIN, FLIGHT_BYTES_MIN, MEMORY_OBJECT_BYTES_MAX, TAGS_MAX};
 use crate::memory::Memory;
+use crate::purge::ledger::Ledger;
 use crate::purge::tables::{Tables, tag_hash};
 use crate::purge::{Purge, Receipt, Recorded, Seq};
 use crate::stats::{Counters, Stats};
-use crate::tier::{Hit, Load, Peek};
+use crate::tier::{Load, Peek};
+use crate::tiers::{MemoryAbove, Shared};
+use crate::upkeep;
 use crate::writer::{Parts, Writer};
 
 /// A tiered cache. Clones share it.
@@ -29,35 +36,63 @@ impl<H: Head> Clone for Store<H> {
     }
 }
 
-#[derive(Debug)]
-pub(crate) struct Shared<H: Head> {
-    config: Config,
-    memory: Memory<H>,
-    disk: Option<Arc<Disk>>,
-    tables: Arc<Tables>,
-    flight: Arc<Flight>,
-    counters: Arc<Counters>,
-    history: Mutex<Vec<Recorded>>,
-}
-
 impl<H: Head> Store<H> {
-    /// Opens the store.
+    /// Opens the store and recovers what an earlier one has left, however it ended. Blocks, for a second or so per
+    /// 100,000 entries at the most.
     ///
     /// # Errors
-    /// Only if the directory cannot be used at all.
+    /// Only if the directory cannot be used at all. A damaged index is set aside, a damaged journal of purges counts as a
+    /// purge of everything.
     pub fn open(config: Config) -> Result<Self, OpenError> {
-        Ok(Self(Arc::new(Shared {
-            memory: Memory::new(config.memory),
-            disk: None,
-            tables: Arc::default(),
-            flight: Arc::new(Flight::new((config.memory / 4).max(FLIGHT_BYTES_MIN))),
-            counters: Arc::default(),
-            history: Mutex::default(),
-            config,
-        })))
+        Self::open_with(config, Seams::default())
     }
 
-    /// Position of the newest purge. Sample it before the lookup that precedes a fetch; it is the `born` of what is fetched.
+    /// [`Store::open`], for tests.
+    ///
+    /// # Errors
+    /// See there.
+    #[doc(hidden)]
+    pub fn open_with(mut config: Config, seams: Seams) -> Result<Self, OpenError> {
+        config.memory_object_max = config.memory_object_max.min(MEMORY_OBJECT_BYTES_MAX).min(config.memory);
+        let counters: Arc<Counters> = Arc::default();
+        let (disk, ledger) = if config.disk == 0 {
+            (None, Ledger::volatile(Arc::default())?)
+        } else {
+            let opened = Disk::open(
+                &config.directory,
+                config.disk,
+                config.io_threads,
+                Arc::clone(&counters),
+                &seams.faults,
+            );
+            let (disk, born) = opened?;
+            let ledger =
+                Ledger::open(&config.directory, born, &seams.faults).inspect_err(|_| disk.close())?;
+            (Some(disk), ledger)
+        };
+        let memory = Arc::new(Memory::new(config.memory));
+        if let Some(disk) = &disk {
+            disk.set_above(Box::new(MemoryAbove(Arc::clone(&memory))));
+        }
+        let shared = Arc::new(Shared {
+            memory,
+            behind: Behind::new((config.memory / 8).max(BEHIND_BYTES_MIN)),
+            disk,
+            tables: Arc::clone(ledger.tables()),
+            ledger,
+            flight: Arc::new(Flight::new((config.memory / 4).max(FLIGHT_BYTES_MIN))),
+            counters,
+            loads: Mutex::default(),
+            closing: false.into(),
+            surveying: Mutex::default(),
+            config,
+        });
+        upkeep::start(&shared, seams)?;
+        Ok(Self(shared))
+    }
+
+    /// Position of the newest purge. Sample it before the lookup that precedes a fetch: it is the `born` of what is
+    /// fetched.
     #[must_use]
     pub fn seq(&self) -> Seq {
         self.0.tables.seq()
@@ -66,22 +101,20 @@ impl<H: Head> Store<H> {
     /// What is known without touching the disk. Never blocks.
     #[must_use]
     pub fn peek(&self, key: KeyRef<'_>) -> Peek<H> {
-        self.0.hit(key).map_or(Peek::Absent, Peek::Memory)
+        self.0.peek(key)
     }
 
     /// Memory, then disk, then promote. Any trouble of the disk is a miss.
-    #[expect(clippy::unused_async, reason = "the disk tier awaits")]
     pub async fn load(&self, key: KeyRef<'_>) -> Load<H> {
-        self.0.hit(key).map_or(Load::Miss, Load::Hit)
+        self.0.load(key).await
     }
 
-    /// Begins an entry. `born`: [`Store::seq`] from before the lookup; `length`: if the body's length is known.
+    /// Begins an entry. `born`: [`Store::seq`] from before the lookup; `length`: of the body, if it is known. Of more
+    /// than 4096 tags the rest is ignored.
     #[must_use]
     pub fn writer(&self, key: Key, head: H, tags: Vec<String>, born: Seq, length: Option<u64>) -> Writer<H> {
         let shared = &self.0;
-        let tags = tags.iter().map(|tag| tag_hash(tag)).collect();
-        let mut parts = Parts { key, head, tags, born, checked: born.0, dead: false, expired: false };
-        shared.check(&mut parts);
+        let parts = self.parts(key, head, &tags, born);
         let config = &shared.config;
         let fill = Fill::new(
             Arc::clone(&shared.flight),
@@ -93,8 +126,7 @@ impl<H: Head> Store<H> {
         Writer { shared: Arc::clone(shared), fill, parts: Some(parts), length, written: 0 }
     }
 
-    /// The same body under a new head, after the origin has confirmed it (304). `None` if it was purged meanwhile.
-    #[expect(clippy::unused_async, reason = "the disk tier awaits")]
+    /// The same body under a new head, after the origin has confirmed it (304). `None` if it was purged (hard) meanwhile.
     pub async fn refresh(
         &self,
         entry: &Arc<Entry<H>>,
@@ -102,74 +134,82 @@ impl<H: Head> Store<H> {
         tags: Vec<String>,
         born: Seq,
     ) -> Option<Arc<Entry<H>>> {
-        let tags = tags.iter().map(|tag| tag_hash(tag)).collect();
-        let key = entry.key().clone();
+        let parts = self.parts(entry.key().clone(), head, &tags, born);
+        self.0.renew(entry, parts).await
+    }
+
+    fn parts(&self, key: Key, head: H, tags: &[String], born: Seq) -> Parts<H> {
+        let tags = tags.iter().take(TAGS_MAX).map(|tag| tag_hash(tag)).collect();
         let mut parts = Parts { key, head, tags, born, checked: born.0, dead: false, expired: false };
         self.0.check(&mut parts);
-        self.0.insert(parts, entry.body().clone()).ok()
+        parts
     }
 
-    /// Forgets one entry.
+    /// Forgets one entry, here and now; the disk follows behind.
     pub fn remove(&self, key: KeyRef<'_>) {
-        self.0.memory.remove(key.hash());
+        self.0.forget(key.hash());
     }
 
-    /// Applies a purge; durable before it returns. `note` is kept with it in the history.
+    /// Applies a purge: in force and durable when this returns. `note` is kept with it in the history.
     ///
     /// # Errors
-    /// When it is not confirmed.
-    #[expect(clippy::unused_async, reason = "the journal awaits")]
+    /// When it is not confirmed; the error says whether it is in force.
     pub async fn purge(&self, purge: &Purge, note: &str) -> Result<Receipt, PurgeError> {
-        let mut history = self.0.history.lock();
-        let seq = Seq(self.0.tables.seq().0 + 1);
-        self.0.tables.apply(purge, seq.0);
-        history.push(Recorded { seq, purge: purge.clone(), note: note.to_owned() });
+        let receipt = self.0.ledger.purge(purge, note).await?;
         Counters::add(&self.0.counters.purges);
-        Ok(Receipt { seq })
+        Ok(receipt)
     }
 
-    /// What a purge would hit now.
-    #[expect(clippy::unused_async, reason = "the disk tier awaits")]
+    /// What a purge would hit now. Walks everything, on a thread of its own; one survey at a time.
     pub async fn survey(&self, purge: &Purge) -> Survey {
-        let probe = Tables::default();
-        probe.apply(purge, 1);
-        let mut survey = Survey::default();
-        self.0.memory.each(|entry| {
-            let (verdict, _) = probe.verdict(entry.key().url(), entry.tags(), 0, 0);
-            if (verdict.dead || verdict.expired) && entry.check(&self.0.tables).is_some() {
-                survey.objects += 1;
-                survey.bytes += entry.len();
-            }
-        });
-        survey
+        let (done, answer) = oneshot::channel();
+        let (shared, purge) = (Arc::clone(&self.0), purge.clone());
+        let walk = move || {
+            let _one = shared.surveying.lock();
+            let _ = done.send(survey(&shared, &purge));
+        };
+        if let Err(error) = thread::Builder::new().name("larder-survey".into()).spawn(walk) {
+            tracing::warn!(%error, "cannot start a survey");
+        }
+        answer.await.unwrap_or_default()
     }
 
     /// The purges that are remembered, oldest first.
     #[must_use]
     pub fn history(&self) -> Vec<Recorded> {
-        self.0.history.lock().clone()
+        self.0.ledger.history()
     }
 
     /// A look at the counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let shared = &self.0;
+        let disk = shared.disk.as_ref();
         Stats {
             memory_objects: shared.memory.objects(),
             memory_bytes: shared.memory.bytes(),
             memory_budget: shared.memory.budget(),
+            disk_objects: disk.map_or(0, |disk| disk.objects()),
+            disk_bytes: disk.map_or(0, |disk| disk.bytes()),
+            disk_budget: disk.map_or(0, |disk| disk.budget()),
             flight_bytes: shared.flight.bytes(),
+            behind_bytes: shared.behind.bytes(),
             purge_selectors: shared.tables.len() as u64,
             seq: shared.tables.seq().0,
+            disk_healthy: disk.is_none_or(|disk| disk.healthy()),
             events: shared.counters.snapshot(),
-            ..Stats::default()
         }
     }
 
-    /// Writes everything out and ends the threads.
-    #[expect(clippy::unused_async, reason = "the disk tier awaits")]
+    /// Writes out what waits and ends the threads, within a few seconds. The directory can be opened again afterwards.
     pub async fn close(self) {
-        self.0.memory.settle();
+        let shared = &self.0;
+        shared.closing.store(true, Ordering::Relaxed);
+        let _ = shared.ledger.close().await;
+        if let Some(disk) = &shared.disk {
+            disk.close();
+            let _ = disk.ended().await;
+        }
     }
 }
 
@@ -182,61 +222,38 @@ pub struct Survey {
     pub bytes: u64,
 }
 
-impl<H: Head> Shared<H> {
-    fn hit(&self, key: KeyRef<'_>) -> Option<Hit<H>> {
-        let entry = self.memory.get(key)?;
-        match entry.check(&self.tables) {
-            Some(expired) if !entry.broken() => {
-                self.counters.memory_hits.fetch_add(1, Ordering::Relaxed);
-                let tier = entry.tier();
-                Some(Hit { entry, expired, tier })
-            }
-            _ => {
-                Counters::add(&self.counters.dead);
-                self.memory.remove_entry(&entry);
-                None
-            }
+impl Survey {
+    fn add(&mut self, bytes: u64) {
+        self.objects += 1;
+        self.bytes += bytes;
+    }
+}
+
+fn survey<H: Head>(shared: &Shared<H>, purge: &Purge) -> Survey {
+    let probe = Tables::default();
+    probe.apply(purge, 1);
+    let meant = |url: &str, tags: &[u64]| {
+        let (verdict, _) = probe.verdict(url, tags, 0, 0);
+        verdict.dead || verdict.expired
+    };
+    let mut survey = Survey::default();
+    let on_disk = |hash| shared.disk.as_ref().is_some_and(|disk| disk.slot(hash).is_some());
+    shared.memory.each(|entry| {
+        let alive = !on_disk(entry.key().hash()) && entry.check(&shared.tables).is_some();
+        if alive && meant(entry.key().url(), entry.tags()) {
+            survey.add(entry.len());
+        }
+    });
+    let Some(disk) = &shared.disk else { return survey };
+    for slot in disk.each_shard().flatten() {
+        let floor = shared.tables.floor();
+        let Ok(Some(bytes)) = disk.record(slot.hash) else { continue };
+        let Ok(record) = Record::decode(slot.hash, &bytes) else { continue };
+        let checked = record.born.max(floor);
+        let alive = !shared.tables.verdict(record.url, &record.tags, record.born, checked).0.dead;
+        if alive && meant(record.url, &record.tags) {
+            survey.add(record.length);
         }
     }
-
-    /// Looks at the purges since the last look.
-    pub(crate) fn check(&self, parts: &mut Parts<H>) {
-        if parts.checked == self.tables.seq().0 && parts.checked >= self.tables.floor() {
-            return;
-        }
-        let (verdict, seq) = self.tables.verdict(parts.key.url(), &parts.tags, parts.born.0, parts.checked);
-        parts.dead |= verdict.dead;
-        parts.expired |= verdict.expired;
-        parts.checked = seq;
-    }
-
-    #[expect(clippy::unused_async, reason = "the disk tier awaits")]
-    pub(crate) async fn keep(
-        &self,
-        parts: Parts<H>,
-        whole: Whole,
-        _fill: &Arc<Fill>,
-    ) -> Result<Arc<Entry<H>>, NotKept> {
-        match whole {
-            Whole::Memory(bytes) => self.insert(parts, EntryBody::Memory(bytes)),
-            Whole::Disk(_) => Err(NotKept::Busy),
-        }
-    }
-
-    fn insert(&self, mut parts: Parts<H>, body: EntryBody) -> Result<Arc<Entry<H>>, NotKept> {
-        self.check(&mut parts);
-        if parts.dead {
-            return Err(NotKept::Purged);
-        }
-        let Parts { key, head, tags, born, checked, expired, .. } = parts;
-        let entry = Arc::new(Entry::new(key, head, tags, born, body, checked, expired));
-        self.memory.insert(Arc::clone(&entry));
-        Counters::add(&self.counters.commits);
-        Ok(entry)
-    }
-
-    pub(crate) fn not_kept(&self, why: NotKept) -> NotKept {
-        Counters::add(&self.counters.not_kept);
-        why
-    }
+    survey
 }

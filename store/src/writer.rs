@@ -11,7 +11,7 @@ use crate::fill::Fill;
 use crate::key::Key;
 use crate::purge::Seq;
 use crate::reader::Reader;
-use crate::store::Shared;
+use crate::tiers::Shared;
 
 /// Writes one body. Everybody with a [`Tap`] reads it at the same time.
 #[derive(Debug)]

@@ -215,8 +215,29 @@ pub struct SiteCache {
     pub client_directives: Option<bool>,
     /// Obey max-stale and min-fresh of clients. Default: `false`.
     pub client_staleness: Option<bool>,
+    /// Time past its lifetime that an answer is served while the origin gives no answer at all, unless the origin
+    /// forbade it (RFC 9111 4.2.4). Default: `1d`.
+    pub stale_if_unreachable: Option<Time>,
     /// How long an answer is kept for revalidation after its lifetime. Default: `7d`.
     pub keep: Option<Time>,
+    /// Answers with Set-Cookie: `refuse` to store them unless the origin says they are for all, `strip` the field, or
+    /// `keep` it for everyone. Default: `refuse`.
+    pub set_cookie: Option<SetCookie>,
+    /// Fields that replace Cache-Control and Expires for this node, the first valid one wins (RFC 9213). Default:
+    /// CDN-Cache-Control, then Surrogate-Control.
+    pub targets: Option<Vec<String>>,
+}
+
+/// What becomes of answers with `Set-Cookie`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SetCookie {
+    /// Not stored, unless the origin says that they are for everyone; then without the field.
+    Refuse,
+    /// Stored without the field.
+    Strip,
+    /// Stored with the field.
+    Keep,
 }
 
 /// How answers are compressed on their way out.

@@ -5,10 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
 
 use http::Request;
 use hyper::body::Incoming;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -115,17 +115,15 @@ where
     }
 }
 
-/// A connection that waits in the kernel's queue.
+/// A connection that waits in the kernel's queue, asked of the kernel: tokio knows only what it was told already.
 fn queued(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
-    let mut cx = Context::from_waker(Waker::noop());
-    match listener.poll_accept(&mut cx) {
-        Poll::Ready(Ok(accepted)) => Some(accepted),
-        _ => None,
-    }
+    let (stream, from) = SockRef::from(listener).accept().ok()?;
+    stream.set_nonblocking(true).ok()?;
+    Some((TcpStream::from_std(stream.into()).ok()?, from.as_socket()?))
 }
 
 /// Without descriptors or buffers each accept would fail at once again; other errors are the connection's own.
-async fn rest(shared: &Shared, error: &io::Error) {
+pub(super) async fn rest(shared: &Shared, error: &io::Error) {
     use rustix::io::Errno;
     let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
     if exhausted.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {

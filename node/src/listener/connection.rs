@@ -194,13 +194,20 @@ impl<'a> Driver<'a> {
             let _ = self.drained.as_mut().poll(cx);
         }
         if let Some(deadline) = self.link.shared.drain_deadline() {
-            if self.link.activity.half_read() {
+            let activity = &self.link.activity;
+            // Who has just come, or is halfway through a head, would be refused for no fault.
+            if activity.half_read() || (!activity.begun() && !self.fresh_too_long(cx)) {
                 return false;
             }
             self.end = Some((deadline, Timeout::Drain));
             return true;
         }
         self.watch_idle && self.idle_too_long(cx)
+    }
+
+    fn fresh_too_long(&mut self, cx: &mut Context<'_>) -> bool {
+        let since = *self.idle_since.get_or_insert_with(Instant::now);
+        self.alarm.poll(cx, since + limits::DRAIN_FRESH_TIMEOUT).is_ready()
     }
 
     fn idle_too_long(&mut self, cx: &mut Context<'_>) -> bool {

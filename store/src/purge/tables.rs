@@ -12,6 +12,9 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::{Purge, Selector, Seq, url};
 
+/// Selectors added without letting lookups in between.
+const AT_ONCE: usize = 256;
+
 /// The hash a tag is kept by. A collision purges too much, never too little.
 pub(crate) fn tag_hash(tag: &str) -> u64 {
     xxh3_64(tag.as_bytes())
@@ -41,6 +44,11 @@ impl Epochs {
         self.soft = self.soft.max(other.soft);
     }
 
+    fn after(self, upto: u64) -> Self {
+        let keep = |epoch| if epoch > upto { epoch } else { 0 };
+        Self { hard: keep(self.hard), soft: keep(self.soft) }
+    }
+
     fn newest(self) -> u64 {
         self.hard.max(self.soft)
     }
@@ -56,8 +64,8 @@ struct Sets {
 }
 
 impl Sets {
-    fn add(&mut self, purge: &Purge, seq: u64) {
-        for selector in &purge.selectors {
+    fn add(&mut self, selectors: &[Selector], soft: bool, seq: u64) {
+        for selector in selectors {
             let epochs = match selector {
                 Selector::All => &mut self.all,
                 Selector::Host(text) => self.hosts.entry(xxh3_64(text.as_bytes())).or_default(),
@@ -65,7 +73,7 @@ impl Sets {
                 Selector::Tag(text) => self.tags.entry(tag_hash(text)).or_default(),
                 Selector::Prefix(text) => self.prefixes.entry(text.as_str().into()).or_default(),
             };
-            epochs.raise(seq, purge.soft);
+            epochs.raise(seq, soft);
         }
     }
 
@@ -115,21 +123,19 @@ impl Sets {
         }
     }
 
-    fn fold(&mut self, upto: u64) {
-        let fade = |epochs: &mut Epochs| {
-            if epochs.hard <= upto {
-                epochs.hard = 0;
-            }
-            if epochs.soft <= upto {
-                epochs.soft = 0;
-            }
-            epochs.newest() > 0
-        };
-        fade(&mut self.all);
-        self.hosts.retain(|_, epochs| fade(epochs));
-        self.urls.retain(|_, epochs| fade(epochs));
-        self.tags.retain(|_, epochs| fade(epochs));
-        self.prefixes.retain(|_, epochs| fade(epochs));
+    /// What is left when everything up to `upto` is forgotten.
+    fn folded(&self, upto: u64) -> Self {
+        fn rest<K: Clone>(sets: (&K, &Epochs), upto: u64) -> Option<(K, Epochs)> {
+            let epochs = sets.1.after(upto);
+            (epochs.newest() > 0).then(|| (sets.0.clone(), epochs))
+        }
+        Self {
+            all: self.all.after(upto),
+            hosts: self.hosts.iter().filter_map(|set| rest(set, upto)).collect(),
+            urls: self.urls.iter().filter_map(|set| rest(set, upto)).collect(),
+            tags: self.tags.iter().filter_map(|set| rest(set, upto)).collect(),
+            prefixes: self.prefixes.iter().filter_map(|set| rest(set, upto)).collect(),
+        }
     }
 }
 
@@ -167,11 +173,15 @@ impl Tables {
         self.floor.load(Ordering::Acquire)
     }
 
-    /// Puts a purge in force; `seq` must be newer than all before.
+    /// Puts a purge in force; `seq` must be newer than all before. Only one thread may do this. Lookups are not kept
+    /// waiting by a long list: who looks in between looks again when the position has moved.
     pub(crate) fn apply(&self, purge: &Purge, seq: u64) {
-        let mut sets = self.sets.write();
-        sets.add(purge, seq);
+        for selectors in purge.selectors.chunks(AT_ONCE) {
+            self.sets.write().add(selectors, purge.soft, seq);
+        }
+        let sets = self.sets.write();
         self.seq.fetch_max(seq, Ordering::AcqRel);
+        drop(sets);
     }
 
     /// What the purges say about an entry that was `born` then and last `checked` then; also the position this holds for.
@@ -207,11 +217,14 @@ impl Tables {
         self.sets.read().len()
     }
 
-    /// Forgets the purges up to `upto`, which a finished sweep has carried out.
+    /// Forgets the purges up to `upto`, which a finished sweep has carried out. Only the thread that applies may do this.
     pub(crate) fn fold(&self, upto: u64) {
+        let rest = self.sets.read().folded(upto);
         let mut sets = self.sets.write();
-        sets.fold(upto);
+        let old = std::mem::replace(&mut *sets, rest);
         self.floor.fetch_max(upto, Ordering::AcqRel);
+        drop(sets);
+        drop(old);
     }
 }
 

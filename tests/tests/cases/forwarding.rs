@@ -76,7 +76,7 @@ async fn interim_answers_do_no_harm() {
 #[tokio::test]
 async fn fields_and_paths_arrive_as_they_were_sent() {
     let s = Stage::new("odd but legal paths and repeated fields arrive unchanged").await;
-    for target in ["/a%2Fb", "/a//b", "/%7Ejoe", "/a;p=1", "/a?b=c&b=d", "/a?%20+", "/a?/../x", "/*"] {
+    for target in ["/a%2Fb", "/a//b", "/~joe", "/a;p=1", "/a?b=c&b=d", "/a?%20+", "/a?/../x", "/*"] {
         assert_eq!(s.get(target).await.status, 200);
         assert!(s.origin.count(target) == 1, "{target}: {:?}", s.origin.seen().last());
     }
@@ -84,6 +84,22 @@ async fn fields_and_paths_arrive_as_they_were_sent() {
     assert_eq!(s.origin.last("/m").all("x-a").join(","), "1,2");
     s.origin.on("/cookies", |asked| Reply::page(asked).with("set-cookie", "a=1").with("set-cookie", "b=2"));
     assert_eq!(s.get("/cookies").await.all("set-cookie"), ["a=1", "b=2"]);
+}
+
+#[tokio::test]
+async fn forms_called_equal_are_sent_equal() {
+    let s =
+        Stage::new("two forms of a URL either are sent as they came or share one form and one entry").await;
+    for (one, other) in
+        [("/%7Ejoe", "/~joe"), ("/a/../b", "/b"), ("/%61", "/a"), ("/%2f", "/%2F"), ("/c/.", "/c/")]
+    {
+        s.warm(one).await;
+        let first = s.origin.seen().pop().unwrap().target;
+        let answer = s.get(other).await;
+        let second = s.origin.seen().pop().unwrap().target;
+        assert!(answer.hit() == (first == second), "{one} was sent as {first}, {other} as {second}");
+        assert_eq!(answer.version(if answer.hit() { &first } else { other }), 1);
+    }
 }
 
 #[tokio::test]

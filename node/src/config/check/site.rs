@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use http::HeaderName;
 use rustls_pki_types::ServerName;
 
 use super::{Check, count, host, overlap};
@@ -189,6 +190,7 @@ impl Check<'_> {
 
     fn policy(&mut self, path: &str, written: &file::SiteCache) -> policy::Config {
         let default = policy::Config::default();
+        let targets = self.targets(&format!("{path}.targets"), written.targets.as_deref());
         let mut time = |key: &str, written: &Option<Time>, default: Duration| {
             self.time(&format!("{path}.{key}"), written.as_ref(), default)
         };
@@ -201,11 +203,40 @@ impl Check<'_> {
                 default.stale_while_revalidate,
             ),
             stale_if_error: time("stale_if_error", &written.stale_if_error, default.stale_if_error),
+            stale_if_unreachable: time(
+                "stale_if_unreachable",
+                &written.stale_if_unreachable,
+                default.stale_if_unreachable,
+            ),
             client_directives: written.client_directives.unwrap_or(default.client_directives),
             client_staleness: written.client_staleness.unwrap_or(default.client_staleness),
             keep: time("keep", &written.keep, default.keep),
-            ..policy::Config::default()
+            set_cookie: written.set_cookie.map_or(default.set_cookie, |choice| match choice {
+                file::SetCookie::Refuse => policy::SetCookie::Refuse,
+                file::SetCookie::Strip => policy::SetCookie::Strip,
+                file::SetCookie::Keep => policy::SetCookie::Keep,
+            }),
+            targets: targets.unwrap_or(default.targets),
         }
+    }
+
+    fn targets(&mut self, path: &str, written: Option<&[String]>) -> Option<Vec<HeaderName>> {
+        let mut targets = Vec::new();
+        for (index, text) in written?.iter().enumerate() {
+            match HeaderName::from_bytes(text.as_bytes()) {
+                Ok(name) if name == http::header::CACHE_CONTROL || name == http::header::EXPIRES => {
+                    let fix = "leave it out: it counts where no target does";
+                    self.wrong(&format!("{path}[{index}]"), format!("{text:?} is no target"), fix);
+                }
+                Ok(name) => targets.push(name),
+                Err(_) => self.wrong(
+                    &format!("{path}[{index}]"),
+                    format!("{text:?} is not a field name"),
+                    "such as \"cdn-cache-control\"",
+                ),
+            }
+        }
+        Some(targets)
     }
 
     fn compress(&mut self, path: &str, written: &file::Compression) -> transform::compress::Config {

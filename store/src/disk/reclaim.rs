@@ -1,0 +1,97 @@
+//! Space: evicting entries when new ones need room, and removing files that no record knows.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::Disk;
+use crate::error::NotKept;
+use crate::limits::ROOM_WAIT;
+use crate::stats::Counters;
+
+/// Share of the budget, in percent, above which entries are evicted before anybody waits for it.
+const HIGH_WATER: u64 = 98;
+/// Entries evicted ahead in one go.
+const AHEAD: usize = 64;
+
+impl Disk {
+    /// Reserves bytes of the budget, evicting as much as it takes.
+    pub(super) fn make_room(&self, bytes: u64) -> Result<(), NotKept> {
+        let space = &self.blocks.space;
+        if bytes > space.budget() {
+            return Err(NotKept::TooLarge);
+        }
+        let until = Instant::now() + ROOM_WAIT;
+        let mut coming = 0;
+        while !space.reserve(bytes) {
+            if Instant::now() > until {
+                return Err(NotKept::Busy);
+            }
+            match (coming < bytes).then(|| self.evict()) {
+                Some(Some(freed)) => coming += freed,
+                // Nothing to evict, and nothing on its way: what is left is being read or filled.
+                Some(None) if coming == 0 => return Err(NotKept::Busy),
+                _ => {
+                    // What was evicted may share its blocks or be read by somebody: then more must go.
+                    space.wait(Duration::from_millis(20));
+                    coming = 0;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Evicts ahead of need.
+    pub(crate) fn reclaim(&self) {
+        let space = &self.blocks.space;
+        let high = space.budget() / 100 * HIGH_WATER;
+        let mut coming = 0;
+        for _ in 0..AHEAD {
+            if space.used().saturating_sub(coming) <= high {
+                return;
+            }
+            match self.evict() {
+                Some(freed) => coming += freed,
+                None => return,
+            }
+        }
+    }
+
+    fn evict(&self) -> Option<u64> {
+        let above = self.above.get();
+        let slot = self.slots.victim(|hash| above.is_some_and(|above| above.hot(hash)))?;
+        if self.forget(slot.hash, Some(slot.version)) {
+            Counters::add(&self.counters.evictions);
+            if let Some(above) = above {
+                above.evicted(slot.hash);
+            }
+        }
+        Some(slot.cost())
+    }
+
+    /// Removes files that no record and no fill knows. `go_on` is asked between two directories.
+    pub(crate) fn sweep_orphans(&self, mut go_on: impl FnMut() -> bool) {
+        if !self.orphans.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        for part in 0..=u8::MAX {
+            if !go_on() {
+                self.orphans.store(true, Ordering::Relaxed);
+                return;
+            }
+            match self.content.list(part) {
+                Ok((blocks, strangers)) => {
+                    for hash in blocks {
+                        self.blocks.if_orphan(&hash, || match self.content.remove(&hash) {
+                            Ok(()) => Counters::add(&self.counters.orphans),
+                            Err(error) => self.count_error("remove", &error),
+                        });
+                    }
+                    for path in strangers {
+                        tracing::warn!(path = %path.display(), "not a file of the store, left alone");
+                    }
+                }
+                Err(error) => self.count_error("list", &error),
+            }
+        }
+    }
+}

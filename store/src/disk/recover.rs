@@ -1,0 +1,115 @@
+//! Opening what an earlier process has left, however it ended.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::blocks::Blocks;
+use super::index::Index;
+use super::record::Record;
+use super::slots::{Slot, Slots, record_cost};
+use crate::error::OpenError;
+use crate::fault::Faults;
+
+/// The directory's format; another one is set aside.
+const FORMAT: &str = "larder-store 1\n";
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) lock: File,
+    pub(super) index: Index,
+    pub(super) slots: Slots,
+    pub(super) blocks: Blocks,
+    /// The highest position a record was born at.
+    pub(super) born: u64,
+    /// Records that are damaged and must go.
+    pub(super) corrupt: Vec<u128>,
+}
+
+pub(super) fn recover(directory: &Path, budget: u64, faults: &Arc<Faults>) -> Result<Found, OpenError> {
+    let unusable = |source| OpenError::Directory { path: directory.to_owned(), source };
+    fs::create_dir_all(directory).map_err(unusable)?;
+    let lock = lock(directory)?;
+    check_format(directory).map_err(unusable)?;
+    let (index, _) = Index::open(directory, Arc::clone(faults)).map_err(unusable)?;
+    let mut scan = Scan::new(budget);
+    if let Err(error) = index.each(|hash, record| scan.take(hash, record)) {
+        tracing::error!(%error, "the index cannot be read: starting with an empty one");
+        index.start_over().map_err(unusable)?;
+        scan = Scan::new(budget);
+    }
+    let Scan { slots, blocks, born, corrupt } = scan;
+    Ok(Found { lock, index, slots, blocks, born, corrupt })
+}
+
+struct Scan {
+    slots: Slots,
+    blocks: Blocks,
+    born: u64,
+    corrupt: Vec<u128>,
+}
+
+impl Scan {
+    fn new(budget: u64) -> Self {
+        Self { slots: Slots::new(), blocks: Blocks::new(budget), born: 0, corrupt: Vec::new() }
+    }
+
+    fn take(&mut self, hash: u128, bytes: &[u8]) {
+        let record = match Record::decode(hash, bytes) {
+            Ok(record) => record,
+            Err(error) => {
+                tracing::warn!(%error, "dropped an entry");
+                self.corrupt.push(hash);
+                return;
+            }
+        };
+        let size = bytes.len() as u32;
+        if !self.slots.restore(Slot::new(hash, record.born, record.length, size)) {
+            self.corrupt.push(hash);
+            return;
+        }
+        record.blocks.iter().for_each(|block| self.blocks.restore(block));
+        self.blocks.space.charge(record_cost(size));
+        self.born = self.born.max(record.born);
+    }
+}
+
+fn lock(directory: &Path) -> Result<File, OpenError> {
+    let path = directory.join("lock");
+    let unusable = |source| OpenError::Directory { path: directory.to_owned(), source };
+    let file = fs::OpenOptions::new().create(true).append(true).open(path).map_err(unusable)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked { path: directory.to_owned() }),
+        Err(error) => Err(unusable(error.into())),
+    }
+}
+
+/// A directory of another format keeps its files, under other names, and we begin anew.
+fn check_format(directory: &Path) -> io::Result<()> {
+    let path = directory.join("format");
+    match fs::read(&path) {
+        Ok(found) if found == FORMAT.as_bytes() => return Ok(()),
+        Ok(found) if found.is_empty() => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Ok(_) => {
+            tracing::error!("the directory holds another format: set aside in other-format");
+            let aside = directory.join("other-format");
+            fs::create_dir_all(&aside)?;
+            for name in ["index", "purge.log", "content-v2", "format"] {
+                match fs::rename(directory.join(name), aside.join(name)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    let mut file = fs::OpenOptions::new().create(true).write(true).truncate(true).open(&path)?;
+    io::Write::write_all(&mut file, FORMAT.as_bytes())?;
+    file.sync_all()
+}

@@ -1,0 +1,461 @@
+//! How an entry moves between the tiers: into memory and behind it to disk, from disk back into memory, out of both.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::admission::admits;
+use crate::behind::{Behind, Locked};
+use crate::config::Config;
+use crate::disk::{Above, BlockInfo, Disk, PieceError, Record, Slot};
+use crate::entry::{Entry, EntryBody, Head};
+use crate::error::NotKept;
+use crate::fill::{Fill, Flight, Whole};
+use crate::key::{Key, KeyRef};
+use crate::limits::BLOCK_BYTES;
+use crate::memory::{Memory, Straight};
+use crate::purge::Seq;
+use crate::purge::ledger::Ledger;
+use crate::purge::tables::Tables;
+use crate::stats::Counters;
+use crate::tier::{Hit, Load, Peek, Tier};
+use crate::writer::Parts;
+
+/// What all clones of a store share.
+#[derive(Debug)]
+pub(crate) struct Shared<H: Head> {
+    pub(crate) config: Config,
+    pub(crate) memory: Arc<Memory<H>>,
+    pub(crate) behind: Behind<H>,
+    pub(crate) disk: Option<Arc<Disk>>,
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) ledger: Ledger,
+    pub(crate) flight: Arc<Flight>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) loads: Mutex<Loads<H>>,
+    pub(crate) closing: AtomicBool,
+    /// Held while a survey walks.
+    pub(crate) surveying: Mutex<()>,
+}
+
+/// Loads that are under way, and who waits for them.
+type Loads<H> = HashMap<u128, Vec<oneshot::Sender<Option<Arc<Entry<H>>>>>, Straight>;
+
+/// A memory tier as the disk sees it.
+pub(crate) struct MemoryAbove<H: Head>(pub(crate) Arc<Memory<H>>);
+
+impl<H: Head> Above for MemoryAbove<H> {
+    fn hot(&self, hash: u128) -> bool {
+        self.0.contains(hash)
+    }
+
+    fn evicted(&self, hash: u128) {
+        self.0.remove_if(hash, |entry| entry.tier() == Tier::Disk);
+    }
+}
+
+impl<H: Head> Shared<H> {
+    /// What is known without the disk.
+    pub(crate) fn peek(&self, key: KeyRef<'_>) -> Peek<H> {
+        if let Some(hit) = self.hit(key) {
+            return Peek::Memory(hit);
+        }
+        match &self.disk {
+            Some(disk) if self.slot_alive(disk, key) => Peek::Disk,
+            _ => Peek::Absent,
+        }
+    }
+
+    fn hit(&self, key: KeyRef<'_>) -> Option<Hit<H>> {
+        let entry = self.memory.get(key).or_else(|| self.behind.get(key))?;
+        match entry.check(&self.tables) {
+            Some(expired) if !entry.broken() => {
+                let tier = entry.tier();
+                match (tier, &self.disk) {
+                    (Tier::Disk, Some(disk)) => {
+                        Counters::add(&self.counters.disk_hits);
+                        disk.touch(key.hash());
+                    }
+                    _ => Counters::add(&self.counters.memory_hits),
+                }
+                Some(Hit { entry, expired, tier })
+            }
+            _ => {
+                Counters::add(&self.counters.dead);
+                self.memory.remove_entry(&entry);
+                None
+            }
+        }
+    }
+
+    fn slot_alive(&self, disk: &Disk, key: KeyRef<'_>) -> bool {
+        let floor = self.tables.floor();
+        let Some(slot) = disk.slot(key.hash()) else { return false };
+        // Its tags are not known here; those are looked at when it is loaded.
+        !self.tables.verdict(key.url(), &[], slot.born, slot.born.max(floor)).0.dead
+    }
+
+    /// Memory, then disk, then promote.
+    pub(crate) async fn load(self: &Arc<Self>, key: KeyRef<'_>) -> Load<H> {
+        let disk = match (self.peek(key), &self.disk) {
+            (Peek::Memory(hit), _) => return Load::Hit(hit),
+            (Peek::Disk, Some(disk)) if !disk.stalled() => disk,
+            _ => {
+                Counters::add(&self.counters.misses);
+                return Load::Miss;
+            }
+        };
+        let Some(answer) = self.join_load(disk, key.hash()) else {
+            Counters::add(&self.counters.busy);
+            return Load::Busy;
+        };
+        let Ok(found) = answer.await else {
+            Counters::add(&self.counters.busy);
+            return Load::Busy;
+        };
+        let entry = found.filter(|entry| entry.key().is(key));
+        match entry.and_then(|entry| entry.check(&self.tables).map(|expired| (entry, expired))) {
+            Some((entry, expired)) => {
+                Counters::add(&self.counters.disk_hits);
+                disk.touch(key.hash());
+                Load::Hit(Hit { entry, expired, tier: Tier::Disk })
+            }
+            None => {
+                Counters::add(&self.counters.misses);
+                Load::Miss
+            }
+        }
+    }
+
+    /// Waits for the load of this hash, and starts it if nobody has.
+    fn join_load(
+        self: &Arc<Self>,
+        disk: &Arc<Disk>,
+        hash: u128,
+    ) -> Option<oneshot::Receiver<Option<Arc<Entry<H>>>>> {
+        let (sender, answer) = oneshot::channel();
+        let mut loads = self.loads.lock();
+        let waiting = loads.entry(hash).or_default();
+        waiting.push(sender);
+        if waiting.len() > 1 {
+            return Some(answer);
+        }
+        drop(loads);
+        let shared = Arc::clone(self);
+        let started = disk.read_job(move || {
+            let read = || shared.disk.as_ref().and_then(|disk| shared.read_entry(disk, hash));
+            let found = catch_unwind(AssertUnwindSafe(read)).unwrap_or_default();
+            let waiting = shared.loads.lock().remove(&hash).unwrap_or_default();
+            waiting.into_iter().for_each(|waiting| drop(waiting.send(found.clone())));
+        });
+        if !started {
+            self.loads.lock().remove(&hash);
+            return None;
+        }
+        Some(answer)
+    }
+
+    /// Reads an entry from disk and promotes it. Blocks.
+    fn read_entry(&self, disk: &Arc<Disk>, hash: u128) -> Option<Arc<Entry<H>>> {
+        // In this order: what is still there after the floor was read was found alive by the sweep that raised it.
+        let floor = self.tables.floor();
+        let slot = disk.slot(hash)?;
+        let bytes = disk.record(hash).ok()??;
+        let forget = |why: &str| {
+            tracing::warn!(why, "dropped an entry");
+            Counters::add(&self.counters.corrupt);
+            disk.forget(hash, Some(slot.version));
+        };
+        let record = Record::decode(hash, &bytes).inspect_err(|error| forget(&error.to_string())).ok()?;
+        let Some(head) = H::decode(record.head) else {
+            forget("its head cannot be read");
+            return None;
+        };
+        let body = if record.length <= self.config.memory_object_max {
+            disk.read_all(&record.blocks, record.length).map(EntryBody::Memory)
+        } else {
+            disk.lease(hash, &record.blocks)
+                .map(|body| EntryBody::Disk(Arc::new(body)))
+                .ok_or(PieceError::Missing)
+        };
+        let body = body
+            .inspect_err(|error| {
+                if matches!(error, PieceError::Damaged | PieceError::Missing) {
+                    disk.forget(hash, Some(slot.version));
+                }
+            })
+            .ok()?;
+        let key = Key::new(record.url, record.variant);
+        let checked = record.born.max(floor);
+        let entry =
+            Entry::new(key, head, record.tags.into(), Seq(record.born), body, checked, record.expired);
+        let entry = Arc::new(entry);
+        let locked = self.behind.lock();
+        if !locked.contains(hash) && disk.slot(hash).is_some_and(|now| now.version == slot.version) {
+            self.memory.insert(Arc::clone(&entry));
+        }
+        drop(locked);
+        Some(entry)
+    }
+
+    /// Looks at the purges since the last look.
+    pub(crate) fn check(&self, parts: &mut Parts<H>) {
+        if parts.checked == self.tables.seq().0 {
+            return;
+        }
+        let (verdict, seq) = self.tables.verdict(parts.key.url(), &parts.tags, parts.born.0, parts.checked);
+        parts.dead |= verdict.dead;
+        parts.expired |= verdict.expired;
+        parts.checked = seq;
+    }
+
+    /// Makes an entry of a complete fill.
+    pub(crate) async fn keep(
+        self: &Arc<Self>,
+        parts: Parts<H>,
+        whole: Whole,
+        fill: &Arc<Fill>,
+    ) -> Result<Arc<Entry<H>>, NotKept> {
+        let entry = match whole {
+            Whole::Memory(bytes) => self.keep_in_memory(parts, bytes)?,
+            Whole::Disk(blocks) => {
+                let fill = Arc::clone(fill);
+                let shared = Arc::clone(self);
+                self.on_disk(move |disk| {
+                    // The fill holds on to the blocks until the record does.
+                    let _fill = fill;
+                    let body = disk.lease(parts.key.hash(), &blocks).ok_or(NotKept::Busy)?;
+                    let entry = shared.entry(parts, EntryBody::Disk(Arc::new(body)))?;
+                    shared.store_large(disk, &entry, &blocks)?;
+                    Ok(entry)
+                })
+                .await?
+            }
+        };
+        Counters::add(&self.counters.commits);
+        Ok(entry)
+    }
+
+    /// The same body under new facts.
+    pub(crate) async fn renew(
+        self: &Arc<Self>,
+        old: &Arc<Entry<H>>,
+        parts: Parts<H>,
+    ) -> Option<Arc<Entry<H>>> {
+        if parts.dead {
+            return None;
+        }
+        let body = match old.body() {
+            EntryBody::Memory(bytes) => return self.keep_in_memory(parts, bytes.clone()).ok(),
+            EntryBody::Disk(body) => Arc::clone(body),
+        };
+        let entry = self.entry(parts, EntryBody::Disk(Arc::clone(&body))).ok()?;
+        let (shared, stored) = (Arc::clone(self), Arc::clone(&entry));
+        let result = self.on_disk(move |disk| shared.store_large(disk, &stored, body.blocks())).await;
+        match result {
+            Err(NotKept::Purged) => None,
+            Ok(()) => Some(entry),
+            // The answer it is for can still be given; only the next one cannot.
+            Err(_) => {
+                self.forget(entry.key().hash());
+                Some(entry)
+            }
+        }
+    }
+
+    async fn on_disk<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Disk>) -> Result<R, NotKept> + Send + 'static,
+    ) -> Result<R, NotKept> {
+        let disk = self.disk.as_ref().ok_or(NotKept::TooLarge)?;
+        let (done, answer) = oneshot::channel();
+        let mine = Arc::clone(disk);
+        if !disk.write_job(move || drop(done.send(work(&mine)))) {
+            return Err(NotKept::Busy);
+        }
+        answer.await.unwrap_or(Err(NotKept::Busy))
+    }
+
+    fn entry(&self, mut parts: Parts<H>, body: EntryBody) -> Result<Arc<Entry<H>>, NotKept> {
+        self.check(&mut parts);
+        if parts.dead {
+            return Err(NotKept::Purged);
+        }
+        let Parts { key, head, tags, born, checked, expired, .. } = parts;
+        Ok(Arc::new(Entry::new(key, head, tags, born, body, checked, expired)))
+    }
+
+    /// Into memory now, to disk behind.
+    fn keep_in_memory(
+        self: &Arc<Self>,
+        parts: Parts<H>,
+        bytes: bytes::Bytes,
+    ) -> Result<Arc<Entry<H>>, NotKept> {
+        let entry = self.entry(parts, EntryBody::Memory(bytes))?;
+        let mut locked = self.behind.lock();
+        self.memory.insert(Arc::clone(&entry));
+        let Some(disk) = &self.disk else { return Ok(entry) };
+        let admitted = disk.healthy() && admits(entry.len(), self.config.object_max) && locked.add(&entry);
+        let sent = admitted && {
+            let (shared, entry) = (Arc::clone(self), Arc::clone(&entry));
+            disk.write_job(move || shared.write_behind(&entry))
+        };
+        if !sent {
+            // What the disk has is older than what memory has, and must not outlive it.
+            locked.remove(entry.key().hash());
+            disk.forget(entry.key().hash(), None);
+            Counters::add(&self.counters.stores_dropped);
+        }
+        Ok(entry)
+    }
+
+    /// Writes a small entry to disk. Blocks.
+    fn write_behind(&self, entry: &Arc<Entry<H>>) {
+        let (Some(disk), EntryBody::Memory(bytes)) = (&self.disk, entry.body()) else { return };
+        if !self.behind.lock().has(entry) {
+            return;
+        }
+        let stored = self.store_small(disk, entry, bytes);
+        if let Err(why) = stored {
+            let mut locked = self.behind.lock();
+            if locked.has(entry) {
+                locked.remove(entry.key().hash());
+                disk.forget(entry.key().hash(), None);
+                tracing::debug!(why = why.word(), "not written to disk");
+                Counters::add(&self.counters.stores_dropped);
+            }
+        }
+    }
+
+    fn store_small(
+        &self,
+        disk: &Arc<Disk>,
+        entry: &Arc<Entry<H>>,
+        bytes: &bytes::Bytes,
+    ) -> Result<(), NotKept> {
+        let mut blocks = Vec::with_capacity(bytes.len().div_ceil(BLOCK_BYTES));
+        for from in (0..bytes.len()).step_by(BLOCK_BYTES) {
+            let chunk = bytes.slice(from..bytes.len().min(from + BLOCK_BYTES));
+            match disk.healthy().then(|| disk.store_block(&[chunk])) {
+                Some(Ok(block)) => blocks.push(block),
+                failed => {
+                    disk.release_later(blocks);
+                    return failed.map_or(Err(NotKept::Busy), |result| result.map(drop));
+                }
+            }
+        }
+        // A newer entry of this key may have come meanwhile, or it was removed.
+        self.store(disk, entry, blocks, |locked| locked.has(entry) && locked.remove(entry.key().hash()))
+    }
+
+    fn store_large(
+        &self,
+        disk: &Arc<Disk>,
+        entry: &Arc<Entry<H>>,
+        blocks: &[Arc<BlockInfo>],
+    ) -> Result<(), NotKept> {
+        if !disk.refer_all(blocks) {
+            return Err(NotKept::Busy);
+        }
+        self.store(disk, entry, blocks.to_vec(), |locked| {
+            locked.remove(entry.key().hash());
+            self.memory.insert(Arc::clone(entry));
+            true
+        })
+    }
+
+    /// Writes the record of an entry whose blocks were referred to for it. `admit` has the last word, under the lock.
+    fn store(
+        &self,
+        disk: &Arc<Disk>,
+        entry: &Arc<Entry<H>>,
+        blocks: Vec<Arc<BlockInfo>>,
+        admit: impl Fn(&mut Locked<'_, H>) -> bool,
+    ) -> Result<(), NotKept> {
+        enum Outcome {
+            Stored,
+            Superseded,
+            Dead,
+            Changed,
+        }
+        let key = entry.key();
+        let mut head = Vec::new();
+        entry.head().encode(&mut head);
+        loop {
+            let Some(expired) = entry.check(&self.tables) else {
+                disk.release_later(blocks);
+                return Err(NotKept::Purged);
+            };
+            let record = Record {
+                url: key.url(),
+                variant: key.variant(),
+                head: &head,
+                tags: entry.tags().to_vec(),
+                born: entry.born().0,
+                expired,
+                length: entry.len(),
+                blocks: blocks.clone(),
+            };
+            let record = Arc::new(record.encode(key.hash()));
+            if let Err(why) = disk.reserve_record(&record) {
+                disk.release_later(blocks);
+                return Err(why);
+            }
+            let slot = Slot::new(key.hash(), entry.born().0, entry.len(), record.len() as u32);
+            let (tags, born) = (entry.tags(), entry.born().0);
+            let outcome = self.tables.during(key.url(), tags, born, entry.checked(), |verdict| {
+                if verdict.dead {
+                    Outcome::Dead
+                } else if verdict.expired && !expired {
+                    Outcome::Changed
+                } else {
+                    let mut locked = self.behind.lock();
+                    if !admit(&mut locked) {
+                        return Outcome::Superseded;
+                    }
+                    disk.put(slot, Arc::clone(&record));
+                    Outcome::Stored
+                }
+            });
+            match outcome {
+                Outcome::Stored => return Ok(()),
+                Outcome::Changed => disk.unreserve_record(&record, Vec::new()),
+                Outcome::Superseded => {
+                    disk.unreserve_record(&record, blocks);
+                    return Ok(());
+                }
+                Outcome::Dead => {
+                    disk.unreserve_record(&record, blocks);
+                    return Err(NotKept::Purged);
+                }
+            }
+        }
+    }
+
+    /// Forgets an entry in all tiers.
+    pub(crate) fn forget(&self, hash: u128) {
+        let mut locked = self.behind.lock();
+        locked.remove(hash);
+        if let Some(disk) = &self.disk {
+            disk.forget(hash, None);
+        }
+        self.memory.remove(hash);
+    }
+
+    pub(crate) fn not_kept(&self, why: NotKept) -> NotKept {
+        Counters::add(&self.counters.not_kept);
+        why
+    }
+}
+
+impl<H: Head> Drop for Shared<H> {
+    fn drop(&mut self) {
+        if let Some(disk) = &self.disk {
+            disk.close();
+        }
+    }
+}
