@@ -106,7 +106,7 @@ async fn health_says_why_not() {
 async fn metrics_are_text_in_the_format_asked_for() {
     let stage = stage(Fake::open());
     let plain = stage.send(request("GET", "/metrics", None, "")).await;
-    assert_eq!((plain.status, plain.text.as_str()), (200, "larder_up 1\n# EOF\n"));
+    assert_eq!((plain.status, plain.text.as_str()), (200, "larder_up 1\n"));
     assert_eq!(plain.field(CONTENT_TYPE), "text/plain; version=0.0.4; charset=utf-8");
     let mut asked = request("GET", "/metrics", None, "");
     let accept =
