@@ -197,7 +197,7 @@ async fn summary(node: &Node, site: &Site) {
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         // Over the last line, cut off rather than wrapped in a narrow terminal.
         eprint!(
-            "\r\x1b[K\x1b[?7l{} requests: {} hits ({share} %), {} to the origin; {} objects, {:.1} MiB in memory, {:.1} MiB on disk\x1b[?7h",
+            "\r\x1b[K\x1b[?7l{} requests: {} hits ({share} %), {} to the origin; {} stored, {:.1} MiB in memory, {:.1} MiB on disk\x1b[?7h",
             seen.requests,
             seen.from_cache,
             site.asked(),
