@@ -5,7 +5,6 @@
 
 mod body;
 mod line;
-pub mod time;
 
 use std::cell::RefCell;
 use std::io;

@@ -18,16 +18,15 @@ use crate::worker::{Site, Worker};
 /// Notes what is known of a request before anything is decided.
 #[must_use]
 pub fn note(worker: &Worker, request: Parts, client: Client) -> Exchange {
-    let core = &worker.core;
+    let (core, started) = (&worker.core, Instant::now());
     Exchange {
         request,
         client,
-        started: Instant::now(),
-        now: core.clock.now(),
+        started,
+        now: core.clock.at(started),
         position: core.cache.store().seq(),
-        host: String::new(),
         url: String::new(),
-        target: String::new(),
+        target_at: 0,
         facts: Facts::default(),
     }
 }
@@ -47,17 +46,16 @@ pub fn admit(worker: &Worker, exchange: &mut Exchange, body: &Body) -> Result<Ar
     }
     let (host, port) = authority(&request.uri, &request.headers).ok_or(Refusal::BadRequest)?;
     let port = port.unwrap_or(if exchange.client.tls { 443 } else { 80 });
-    exchange.host.push_str(host);
-    exchange.host.make_ascii_lowercase();
-    if exchange.client.sni.as_deref().is_some_and(|sni| !sni.eq_ignore_ascii_case(&exchange.host)) {
+    if exchange.client.sni.as_deref().is_some_and(|sni| !sni.eq_ignore_ascii_case(host)) {
         return Err(Refusal::Misdirected);
     }
-    let site = worker.sites.load().find(&exchange.host).map(Arc::clone).ok_or(Refusal::Misdirected)?;
+    let site = worker.sites.load().find(host).map(Arc::clone).ok_or(Refusal::Misdirected)?;
     if forward::looped(&request.headers, &worker.core.name) {
         return Err(Refusal::Loop);
     }
-    key::target(target, &mut exchange.target).map_err(|_| Refusal::BadRequest)?;
-    key::url(exchange.client.scheme(), &exchange.host, port, &exchange.target, &mut exchange.url);
+    key::origin_of(exchange.client.scheme(), host, port, target.len(), &mut exchange.url);
+    exchange.target_at = exchange.url.len();
+    key::target(target, &mut exchange.url).map_err(|_| Refusal::BadRequest)?;
     if body.size_hint().lower() > site.config.request_body_max {
         return Err(Refusal::BodyTooLarge);
     }

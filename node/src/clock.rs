@@ -3,9 +3,13 @@
 //! Inside one process time never jumps: the wall clock is read once at start and the monotonic clock is added to it,
 //! so that a step of the system's clock (NTP, a leap, an operator) cannot make anything fresh longer than its lifetime.
 
+mod text;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+pub use text::{push_common, push_digits, push_rfc3339, rfc3339};
 
 /// Milliseconds since 1970, never negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -63,6 +67,17 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System { wall_at_start, start } => Timestamp(*wall_at_start).plus(start.elapsed()),
+            Source::Manual(now) => Timestamp(now.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// What [`Clock::now`] says at the moment `instant`: for who has asked for that already.
+    #[must_use]
+    pub fn at(&self, instant: Instant) -> Timestamp {
+        match &self.0 {
+            Source::System { wall_at_start, start } => {
+                Timestamp(*wall_at_start).plus(instant.saturating_duration_since(*start))
+            }
             Source::Manual(now) => Timestamp(now.load(Ordering::Relaxed)),
         }
     }

@@ -45,14 +45,20 @@ pub struct Exchange {
     pub now: Timestamp,
     /// The purge position before anything was looked up: nothing fetched for this exchange is newer than that.
     pub position: Seq,
-    /// The host asked for, without port, as written by the client.
-    pub host: String,
-    /// `http://host:port/path?query`, the primary cache key.
+    /// `http://host:port/path?query`, the primary cache key; empty before the request was admitted.
     pub url: String,
-    /// The normalised path and query, as key, rules and origin see it.
-    pub target: String,
+    /// Where the target begins in `url`.
+    pub target_at: usize,
     /// What became of it.
     pub facts: Facts,
+}
+
+impl Exchange {
+    /// The normalised path and query, as key, rules and origin see it.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        self.url.get(self.target_at..).unwrap_or_default()
+    }
 }
 
 /// What became of a request, in the words of the log.

@@ -6,108 +6,195 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use larder_store::{KeyRef, Seq};
 
+use crate::cache::Entry;
 use crate::cache::fill::pour;
-use crate::cache::stored::Answer;
+use crate::cache::stored::{Answer, Stored};
+use crate::clock::Timestamp;
 use crate::coalesce::Seat;
 use crate::context::Exchange;
 use crate::http::{Body, Response};
 use crate::limits::COMPRESS_KEEP_BYTES_MAX;
 use crate::outcome::{Outcome, Shared, Source};
 use crate::policy::validation::{self, Condition};
-use crate::status::Served;
+use crate::status::{NotStored, Served};
 use crate::transform::compress::{self, Coding};
 use crate::transform::encode::encode_stream;
 use crate::transform::multipart::Multipart;
 use crate::transform::range::{self, Ranges};
 use crate::transform::{conditional, headers};
 use crate::worker::{Site, Worker};
-use crate::{origin, tasks};
+use crate::{origin, rescue, tasks};
 
 /// An answer of ours and where its bytes are.
-pub struct Found<'a> {
+struct Found<'a> {
     /// Its head.
-    pub answer: &'a Answer,
+    answer: &'a Answer,
     /// Its bytes.
-    pub source: Source,
+    source: Source,
     /// The secondary key it lies under.
-    pub variant: &'a str,
+    variant: &'a str,
     /// The purge position it is as new as.
-    pub born: Seq,
+    born: Seq,
 }
 
 /// The answer to this exchange from what is stored, or being stored.
-pub async fn stored(
+async fn stored(worker: &Worker, site: &Arc<Site>, exchange: &mut Exchange, found: Found<'_>) -> Response {
+    let (compressible, mut coding) = coding(site, exchange, &found);
+    let mut form = None;
+    if wants_encoded(exchange, coding) {
+        form = match encoded(worker, site, exchange, &found, coding).await {
+            Some(source) => Some(Some(source)),
+            None if compress::has_room() => Some(None),
+            None => {
+                coding = Coding::Identity;
+                None
+            }
+        };
+    }
+    let now = worker.core.clock.now();
+    shape(site, exchange, &found, now, (compressible, coding), form)
+}
+
+/// [`stored`] for a fresh entry, without waiting; `None` where something it needs is not in memory.
+pub fn at_once(
+    worker: &Worker,
+    site: &Site,
+    exchange: &mut Exchange,
+    entry: &Arc<Entry>,
+    answer: &Answer,
+) -> Option<Response> {
+    let source = Source::Entry(Arc::clone(entry));
+    let found = Found { answer, source, variant: entry.key().variant(), born: entry.born() };
+    let (compressible, coding) = coding(site, exchange, &found);
+    let encoded = if wants_encoded(exchange, coding) {
+        let variant = derived_variant(found.variant, coding);
+        let hit = worker.core.cache.derived_now(&exchange.url, &variant, answer)?;
+        Some(Some(Source::Entry(hit.entry)))
+    } else {
+        None
+    };
+    exchange.facts.served = Served::Hit;
+    let now = exchange.now;
+    Some(shape(site, exchange, &found, now, (compressible, coding), encoded))
+}
+
+/// [`stored`] for an entry of the store.
+pub async fn entry(
     worker: &Worker,
     site: &Arc<Site>,
     exchange: &mut Exchange,
-    found: Found<'_>,
+    served: Served,
+    entry: &Arc<Entry>,
+    variant: &str,
 ) -> Response {
-    let answer = found.answer;
-    let now = worker.core.clock.now();
+    // Lookups give answers only; the list of a URL's variants is no answer.
+    let Stored::Answer(answer) = entry.head() else { return rescue::refused(rescue::Refusal::BadRequest) };
+    exchange.facts.served = served;
+    let found = Found { answer, source: Source::Entry(Arc::clone(entry)), variant, born: entry.born() };
+    stored(worker, site, exchange, found).await
+}
+
+/// [`stored`] for an answer that is on its way into the store.
+pub async fn shared(worker: &Worker, site: &Arc<Site>, exchange: &mut Exchange, shared: &Shared) -> Response {
+    let facts = &mut exchange.facts;
+    (facts.served, facts.stored) = (Served::Miss, true);
+    facts.forward_status = Some(shared.answer.status.as_u16());
+    facts.endpoint = Some(Arc::clone(&shared.endpoint));
+    let source = Source::Tap(shared.tap.clone(), shared.length);
+    let found = Found { answer: &shared.answer, source, variant: &shared.variant, born: shared.born };
+    stored(worker, site, exchange, found).await
+}
+
+/// Whether the answer is one that is compressed here, and the coding this client gets.
+fn coding(site: &Site, exchange: &Exchange, found: &Found<'_>) -> (bool, Coding) {
+    let (config, answer) = (&site.config.compress, found.answer);
+    if !compress::compressible(config, answer.status, &answer.headers, found.source.length()) {
+        return (false, Coding::Identity);
+    }
+    let accepted = exchange.request.headers.get_all(header::ACCEPT_ENCODING);
+    (true, compress::negotiate(config, accepted))
+}
+
+/// A HEAD needs no bytes, and a range is one of the identity form.
+fn wants_encoded(exchange: &Exchange, coding: Coding) -> bool {
+    let request = &exchange.request;
+    coding != Coding::Identity
+        && request.method != Method::HEAD
+        && !request.headers.contains_key(header::RANGE)
+}
+
+fn derived_variant(variant: &str, coding: Coding) -> String {
+    format!("{variant}\n{}", coding.as_str())
+}
+
+/// Conditional, range, compress, headers. `encoded`: outer none where no encoded form is wanted, inner none where there
+/// is none to be had and the bytes are encoded on their way out.
+fn shape(
+    site: &Site,
+    exchange: &mut Exchange,
+    found: &Found<'_>,
+    now: Timestamp,
+    (compressible, coding): (bool, Coding),
+    encoded: Option<Option<Source>>,
+) -> Response {
+    let (request, answer) = (&exchange.request, found.answer);
+    let mut response =
+        match validation::evaluate(&request.method, &request.headers, answer.status, &answer.headers) {
+            Condition::NotModified => {
+                let head = conditional::not_modified(&answer.headers, compressible.then_some(coding));
+                with(StatusCode::NOT_MODIFIED, head, Body::Empty)
+            }
+            Condition::Failed => {
+                with(StatusCode::PRECONDITION_FAILED, conditional::failed(&answer.headers), Body::Empty)
+            }
+            Condition::Whole => match partial(exchange, found, compressible) {
+                Some(partial) => partial,
+                None => whole(site, exchange, found, compressible.then_some(coding), encoded),
+            },
+        };
     exchange.facts.ttl = Some(answer.freshness.ttl(now));
-    let compressible =
-        compress::compressible(&site.config.compress, answer.status, &answer.headers, found.source.length());
-    let mut response = shape(worker, site, exchange, found, compressible).await;
     let age = answer.freshness.age(now).as_secs();
     if age > 0 || exchange.facts.served != Served::Miss {
         headers::set_age(response.headers_mut(), age);
     }
-    if exchange.request.method == Method::HEAD {
-        headless(&mut response);
-    }
     response
 }
 
-async fn shape(
-    worker: &Worker,
-    site: &Arc<Site>,
+fn whole(
+    site: &Site,
     exchange: &Exchange,
-    found: Found<'_>,
-    compressible: bool,
+    found: &Found<'_>,
+    coding: Option<Coding>,
+    encoded: Option<Option<Source>>,
 ) -> Response {
-    let (request, answer) = (&exchange.request, found.answer);
-    let mut coding = if compressible {
-        compress::negotiate(&site.config.compress, request.headers.get_all(header::ACCEPT_ENCODING))
-    } else {
-        Coding::Identity
-    };
-    match validation::evaluate(&request.method, &request.headers, answer.status, &answer.headers) {
-        Condition::Whole => {}
-        Condition::NotModified => {
-            let head = conditional::not_modified(&answer.headers, compressible.then_some(coding));
-            return with(StatusCode::NOT_MODIFIED, head, Body::Empty);
-        }
-        Condition::Failed => {
-            return with(StatusCode::PRECONDITION_FAILED, conditional::failed(&answer.headers), Body::Empty);
-        }
-    }
-    if let Some(partial) = partial(exchange, &found, compressible) {
-        return partial;
-    }
-    let mut form = None;
-    if coding != Coding::Identity && request.method != Method::HEAD {
-        form = encoded(worker, site, exchange, &found, coding).await;
-        // No room for one more encoder.
-        coding = if form.is_some() { coding } else { Coding::Identity };
-    }
-    let mut head = HeaderMap::clone(&answer.headers);
-    if compressible {
+    // A client that wants a range and gets the whole gets the form its range was of.
+    let identity = exchange.request.headers.contains_key(header::RANGE);
+    let coding = coding.map(|coding| if identity { Coding::Identity } else { coding });
+    let mut head = HeaderMap::clone(&found.answer.headers);
+    if let Some(coding) = coding {
         compress::encode_head(&mut head, coding);
     }
-    let body = match form {
-        Some(body) => body,
-        None if request.method == Method::HEAD => Body::Empty,
+    let body = match encoded {
+        Some(Some(source)) => source.read(0, None),
+        Some(None) => {
+            encode_stream(&site.config.compress, coding.unwrap_or_default(), found.source.read(0, None))
+        }
         None => found.source.read(0, None),
     };
-    let length = if coding == Coding::Identity {
-        found.source.length()
-    } else {
-        http_body::Body::size_hint(&body).exact().filter(|_| request.method != Method::HEAD)
+    let length = match coding {
+        None | Some(Coding::Identity) => found.source.length(),
+        Some(_) if exchange.request.method == Method::HEAD => None,
+        Some(_) => http_body::Body::size_hint(&body).exact(),
     };
-    if let Some(length) = length {
-        head.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    if let Some(length) = length
+        && !head.contains_key(header::CONTENT_LENGTH)
+    {
+        head.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
-    with(answer.status, head, body)
+    if exchange.request.method == Method::HEAD {
+        return with(found.answer.status, head, Body::Empty);
+    }
+    with(found.answer.status, head, body)
 }
 
 /// RFC 9110 14: only of a 200 whose length is known, only for GET, only where `If-Range` allows.
@@ -143,25 +230,8 @@ fn partial(exchange: &Exchange, found: &Found<'_>, compressible: bool) -> Option
     }
 }
 
-/// The form of `found` in `coding`; none where it would have to be made and there is no room for that.
+/// The form of `found` in `coding`, kept beside it: made once, whoever asks meanwhile reads along.
 async fn encoded(
-    worker: &Worker,
-    site: &Arc<Site>,
-    exchange: &Exchange,
-    found: &Found<'_>,
-    coding: Coding,
-) -> Option<Body> {
-    match kept(worker, site, exchange, found, coding).await {
-        Some(source) => Some(source.read(0, None)),
-        None if compress::has_room() => {
-            Some(encode_stream(&site.config.compress, coding, found.source.read(0, None)))
-        }
-        None => None,
-    }
-}
-
-/// The encoded form that is kept beside `found`: made once, whoever asks meanwhile reads along.
-async fn kept(
     worker: &Worker,
     site: &Arc<Site>,
     exchange: &Exchange,
@@ -169,7 +239,7 @@ async fn kept(
     coding: Coding,
 ) -> Option<Source> {
     let core = &worker.core;
-    let variant = format!("{}\n{}", found.variant, coding.as_str());
+    let variant = derived_variant(found.variant, coding);
     if let Some(hit) = core.cache.derived(&exchange.url, &variant, found.answer).await {
         return Some(Source::Entry(hit.entry));
     }
@@ -213,8 +283,15 @@ async fn kept(
 }
 
 /// The origin's answer to this exchange alone, as it comes.
-pub fn relayed(site: &Site, exchange: &mut Exchange, answer: origin::Answer) -> Response {
+pub fn relayed(
+    site: &Site,
+    exchange: &mut Exchange,
+    served: Served,
+    why: Option<NotStored>,
+    answer: origin::Answer,
+) -> Response {
     let (mut head, mut body) = (answer.head, answer.body);
+    (exchange.facts.served, exchange.facts.not_stored) = (served, why);
     exchange.facts.forward_status = Some(head.status.as_u16());
     exchange.facts.endpoint = Some(answer.endpoint);
     exchange.facts.origin_time = Some(answer.connect + answer.first_byte);
@@ -239,13 +316,4 @@ fn with(status: StatusCode, head: HeaderMap, body: Body) -> Response {
     *response.status_mut() = status;
     *response.headers_mut() = head;
     response
-}
-
-fn headless(response: &mut Response) {
-    let whole = std::mem::take(response.body_mut());
-    if let Some(length) = http_body::Body::size_hint(&whole).exact()
-        && length > 0
-    {
-        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
 }

@@ -9,7 +9,7 @@ use http::{HeaderName, StatusCode};
 use crate::access_log::{End, Line, Logged, Sent};
 use crate::context::{Exchange, Facts};
 use crate::error::Kind;
-use crate::http::Response;
+use crate::http::{Body, Response};
 use crate::status::Served;
 use crate::telemetry::event;
 use crate::transform::headers::{self, CacheStatus, Handled};
@@ -41,9 +41,23 @@ pub fn finish(
         event::NotStored { reason: why.as_str(), url: &exchange.url }.emit(&worker.core.metrics);
     }
     let (status, first_byte) = (response.status(), exchange.started.elapsed());
+    let whole = match response.body() {
+        Body::Empty => Some(0),
+        Body::Full(bytes) => Some(bytes.len() as u64),
+        Body::Stream(_) => None,
+    };
+    if let Some(bytes) = whole {
+        // One buffer is taken in one piece: noted here, without a box that would carry the exchange along.
+        let sent = Sent { bytes, end: End::Whole };
+        note(worker, site.as_deref(), &exchange, status, (first_byte, first_byte), &sent);
+        return response;
+    }
     let worker = Arc::clone(worker);
     response.map(|body| {
-        let note = move |sent| note(&worker, site.as_deref(), &exchange, status, first_byte, &sent);
+        let note = move |sent| {
+            let times = (first_byte, exchange.started.elapsed());
+            note(&worker, site.as_deref(), &exchange, status, times, &sent);
+        };
         Logged::wrap(body, note)
     })
 }
@@ -62,10 +76,10 @@ fn note(
     site: Option<&Site>,
     exchange: &Exchange,
     status: StatusCode,
-    first_byte: Duration,
+    (first_byte, duration): (Duration, Duration),
     sent: &Sent,
 ) {
-    let (facts, duration) = (&exchange.facts, exchange.started.elapsed());
+    let facts = &exchange.facts;
     if let Some(site) = site {
         event::Exchange { site: &site.metrics, served: facts.served as usize, bytes: sent.bytes, duration }
             .emit();

@@ -39,7 +39,7 @@ pub async fn pass(
     let request = &exchange.request;
     let method = request.method.clone();
     let mut head =
-        worker.request_head(site, &Asker::of(exchange), method, &exchange.target, &request.headers)?;
+        worker.request_head(site, &Asker::of(exchange), method, exchange.target(), &request.headers)?;
     if request.method == Method::HEAD && site.config.compress.enabled {
         // It is about the form that a GET would fetch.
         head.headers.remove(header::ACCEPT_ENCODING);

@@ -17,10 +17,9 @@ use larder_store::Hit;
 use crate::cache::Entry;
 use crate::cache::stored::{Answer, Stored};
 use crate::context::{Client, Exchange};
-use crate::deliver::Found;
 use crate::error::{Error, Kind, Retry, Side};
 use crate::http::{Body, Response};
-use crate::outcome::{Outcome, Shared, Source};
+use crate::outcome::Outcome;
 use crate::policy::freshness::Freshness;
 use crate::policy::serving::{self, Serve};
 use crate::policy::validation;
@@ -44,14 +43,33 @@ pub async fn serve(worker: Arc<Worker>, request: http::Request<Body>, client: Cl
     match admit::admit(&worker, &mut exchange, &body) {
         Err(refusal) => depart::finish(&worker, None, exchange, rescue::refused(refusal)),
         Ok(site) => {
-            let journey = Journey { worker: &worker, site: &site, exchange: &mut exchange };
-            let response = journey.begin(body).await;
+            let mut journey = Journey { worker: &worker, site: &site, exchange: &mut exchange };
+            // In a box, so that the way of a hit does not carry the weight of all the others.
+            let response = match journey.at_once(&body) {
+                Some(response) => response,
+                None => Box::pin(journey.begin(body)).await,
+            };
             depart::finish(&worker, Some(site), exchange, response)
         }
     }
 }
 
 impl Journey<'_> {
+    /// A fresh answer in memory: nothing to wait for.
+    fn at_once(&mut self, body: &Body) -> Option<Response> {
+        if !matches!(self.exchange.request.method, Method::GET | Method::HEAD) || !body.is_end_stream() {
+            return None;
+        }
+        let (cache, config) = (&self.worker.core.cache, &self.site.config);
+        let request = &self.exchange.request.headers;
+        let hit = cache.lookup_now(&self.exchange.url, request, config.compress.enabled)?;
+        let (_, answer) = answer(&hit)?;
+        match serving::serve(&config.policy, request, &answer.freshness, hit.expired, self.exchange.now) {
+            Serve::Fresh => deliver::at_once(self.worker, self.site, self.exchange, &hit.entry, answer),
+            Serve::StaleWhileRevalidate | Serve::Revalidate(_) => None,
+        }
+    }
+
     async fn begin(mut self, body: Body) -> Response {
         if !matches!(self.exchange.request.method, Method::GET | Method::HEAD) {
             return self.pass(Forward::Method, None, body).await;
@@ -86,12 +104,10 @@ impl Journey<'_> {
             return rescue::refused(Refusal::OnlyIfCached);
         }
         // A HEAD joins in asking about what is stored; for the whole it does not.
-        let asks =
-            stale.and_then(answer).is_some_and(|(_, stored)| validation::has_validator(&stored.headers));
+        let asks = stale.and_then(answer).is_some_and(|(_, old)| validation::has_validator(&old.headers));
         if self.exchange.request.method == Method::HEAD && !asks {
             return self.pass(why, stale, Body::Empty).await;
         }
-        self.exchange.facts.forward = Some(why);
         // What one user is authorised to see is asked for alone (RFC 9111 3.5).
         let mut alone = self.exchange.request.headers.contains_key(header::AUTHORIZATION);
         let own_encoding = self.site.config.compress.enabled;
@@ -99,16 +115,14 @@ impl Journey<'_> {
             let boarded = boarding::board(self.worker, self.site, self.exchange, &variant, stale, alone);
             let Some(seat) = boarded else { return self.pass(Forward::Bypass, None, Body::Empty).await };
             self.exchange.facts.collapsed = seat.collapsed;
-            if seat.bypassed && stale.is_none() {
-                self.exchange.facts.forward = Some(Forward::Bypass);
-            }
+            self.exchange.facts.forward = Some(if seat.bypassed { Forward::Bypass } else { why });
             // Who boards after the landing has no part in the question, only in an answer that is fresh.
             let counts = |freshness: &Freshness| !seat.late || freshness.is_fresh(self.exchange.now);
             let error = match seat.flight.outcome().await {
                 Ok(Some(Outcome::Shared(shared))) => {
                     let mine = shared.secondary(&self.exchange.request.headers, own_encoding);
                     if mine == shared.variant && counts(&shared.answer.freshness) {
-                        return self.shared(&shared).await;
+                        return deliver::shared(self.worker, self.site, self.exchange, &shared).await;
                     }
                     // Another variant has a flight of its own; the second time go alone rather than in circles.
                     alone = variant == mine;
@@ -139,27 +153,11 @@ impl Journey<'_> {
     }
 
     async fn stored(&mut self, served: Served, entry: &Arc<Entry>, variant: &str) -> Response {
-        let Stored::Answer(answer) = entry.head() else { return rescue::refused(Refusal::BadRequest) };
-        self.exchange.facts.served = served;
-        let source = Source::Entry(Arc::clone(entry));
-        let found = Found { answer, source, variant, born: entry.born() };
-        deliver::stored(self.worker, self.site, self.exchange, found).await
-    }
-
-    async fn shared(&mut self, shared: &Shared) -> Response {
-        let facts = &mut self.exchange.facts;
-        (facts.served, facts.stored) = (Served::Miss, true);
-        facts.forward_status = Some(shared.answer.status.as_u16());
-        facts.endpoint = Some(Arc::clone(&shared.endpoint));
-        let source = Source::Tap(shared.tap.clone(), shared.length);
-        let found = Found { answer: &shared.answer, source, variant: &shared.variant, born: shared.born };
-        deliver::stored(self.worker, self.site, self.exchange, found).await
+        deliver::entry(self.worker, self.site, self.exchange, served, entry, variant).await
     }
 
     fn relay(&mut self, served: Served, why: Option<NotStored>, answer: origin::Answer) -> Response {
-        let facts = &mut self.exchange.facts;
-        (facts.served, facts.not_stored) = (served, why);
-        deliver::relayed(self.site, self.exchange, answer)
+        deliver::relayed(self.site, self.exchange, served, why, answer)
     }
 
     async fn pass(&mut self, why: Forward, stale: Option<&Hit<Stored>>, body: Body) -> Response {

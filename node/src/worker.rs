@@ -122,7 +122,7 @@ impl Asker {
         let request = &exchange.request;
         let asked = request.uri.authority().map(|authority| authority.as_str());
         let named = || request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = asked.or_else(named).unwrap_or(&exchange.host).to_owned();
+        let host = asked.or_else(named).unwrap_or_default().to_owned();
         Self { ip: exchange.client.address.ip(), tls: exchange.client.tls, host }
     }
 }

@@ -74,7 +74,8 @@ fn files_are_short() {
 #[test]
 fn functions_are_short() {
     let mut complaints = Vec::new();
-    for source in rust() {
+    // Tables of a module's unit tests are data and may be as long as they need.
+    for source in rust().into_iter().filter(|source| !source.path.contains("tests.rs")) {
         for (line, name, length) in functions(&source.text) {
             if length > FUNCTION_LINES_MAX {
                 let place = format!("{}:{line}", source.path);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
 
-use super::time::{push_common, push_digits, push_rfc3339};
 use crate::clock::Timestamp;
+use crate::clock::{push_common, push_digits, push_rfc3339};
 use crate::limits::ACCESS_LOG_FIELD_BYTES_MAX;
 use crate::status::{Forward, NotStored, Served};
 

@@ -4,8 +4,6 @@
 //! sent. So two targets that share an entry were the same request to the origin, and no entry can hold the answer to
 //! another one's target. The normal form of a normal form is itself.
 
-use std::fmt::Write;
-
 /// The target cannot be sent on: 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadTarget(
@@ -50,7 +48,13 @@ pub fn target(uri_path_and_query: &str, out: &mut String) -> Result<(), BadTarge
 /// `scheme`, `host` and `port` are those of the client's request, host and port as [`authority`] splits them, and
 /// `target` is in normal form.
 pub fn url(scheme: &str, host: &str, port: u16, target: &str, out: &mut String) {
-    out.reserve(scheme.len() + host.len() + target.len() + "://:65535".len());
+    origin_of(scheme, host, port, target.len(), out);
+    out.push_str(target);
+}
+
+/// Appends `http://host:port`, with room for a target of `room` bytes behind it: one allocation for the whole key.
+pub fn origin_of(scheme: &str, host: &str, port: u16, room: usize, out: &mut String) {
+    out.reserve(scheme.len() + host.len() + room + "://:65535".len());
     out.push_str(scheme);
     out.push_str("://");
     let start = out.len();
@@ -58,8 +62,8 @@ pub fn url(scheme: &str, host: &str, port: u16, target: &str, out: &mut String) 
     if let Some(host) = out.get_mut(start..) {
         host.make_ascii_lowercase();
     }
-    write!(out, ":{port}").expect("a String takes everything");
-    out.push_str(target);
+    out.push(':');
+    out.push_str(itoa::Buffer::new().format(port));
 }
 
 /// Splits the value of `Host` or `:authority` into host and port, if there is one; brackets stay with an IPv6 host.
@@ -222,7 +226,10 @@ fn hex(digit: u8) -> Option<u8> {
 }
 
 fn push_escape(byte: u8, out: &mut String) {
-    write!(out, "%{byte:02X}").expect("a String takes everything");
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    out.push('%');
+    out.push(char::from(HEX[usize::from(byte >> 4)]));
+    out.push(char::from(HEX[usize::from(byte & 15)]));
 }
 
 #[cfg(test)]

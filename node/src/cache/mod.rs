@@ -120,11 +120,36 @@ impl Cache {
         None
     }
 
+    /// [`Cache::lookup`] as far as memory tells; `None` where the disk has to be asked. What is found so is found
+    /// without waiting: the way of nearly all requests.
+    #[must_use]
+    pub fn lookup_now(&self, url: &str, request: &HeaderMap, own_encoding: bool) -> Option<Hit<Stored>> {
+        let Peek::Memory(first) = self.store.peek(KeyRef::new(url, "")) else { return None };
+        let Stored::Variants(variants) = first.entry.head() else { return Some(first) };
+        for spec in &variants.specs {
+            let variant = vary::variant(&VaryNames::from_text(spec), request, own_encoding);
+            match self.store.peek(KeyRef::new(url, &variant)) {
+                Peek::Memory(hit) => return Some(hit),
+                Peek::Disk => return None,
+                Peek::Absent => {}
+            }
+        }
+        None
+    }
+
+    /// [`Cache::derived`] as far as memory tells.
+    #[must_use]
+    pub fn derived_now(&self, url: &str, variant: &str, of: &Answer) -> Option<Hit<Stored>> {
+        match self.store.peek(KeyRef::new(url, variant)) {
+            Peek::Memory(hit) => is_derived(&hit, of).then_some(hit),
+            Peek::Disk | Peek::Absent => None,
+        }
+    }
+
     /// The form of `entry` that we encoded earlier, if it is there and of the same body.
     pub async fn derived(&self, url: &str, variant: &str, of: &Answer) -> Option<Hit<Stored>> {
         let hit = self.get(KeyRef::new(url, variant)).await?;
-        let Stored::Answer(answer) = hit.entry.head() else { return None };
-        (answer.version == of.version).then_some(hit)
+        is_derived(&hit, of).then_some(hit)
     }
 
     /// Memory at once, the disk where it must be, trouble as a miss.
@@ -190,4 +215,9 @@ impl Cache {
             Stored::Answer(_) => None,
         }
     }
+}
+
+/// An encoded form is good for the body it was made of and no other.
+fn is_derived(hit: &Hit<Stored>, of: &Answer) -> bool {
+    matches!(hit.entry.head(), Stored::Answer(answer) if answer.version == of.version)
 }

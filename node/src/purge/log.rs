@@ -1,13 +1,10 @@
 //! What is kept with each purge, and how the history is told.
 
-use std::fmt::Write as _;
-
 use larder_store::{Recorded, Selector};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::order::Kind;
-use crate::clock::Timestamp;
 use crate::limits;
 
 /// What the node keeps with a purge in the store's journal, as JSON.
@@ -69,54 +66,11 @@ pub(super) fn listing(history: &[Recorded], limit: usize) -> (Vec<Value>, bool) 
     (listed, more)
 }
 
-/// `2026-11-23T08:00:00Z` (RFC 3339 5.6), whole seconds.
-#[must_use]
-pub fn rfc3339(time: Timestamp) -> String {
-    let seconds = time.seconds();
-    let (year, month, day) = civil(seconds / 86_400);
-    let mut text = String::with_capacity(20);
-    let (h, m, s) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    // Writing to a String cannot fail.
-    let _ = write!(text, "{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}Z");
-    text
-}
-
-/// Year, month and day of a number of days since 1970-01-01, in the proleptic Gregorian calendar: years begin in
-/// March, so that the leap day is the last day of a year and of its 400-year era.
-const fn civil(days: u64) -> (u64, u64, u64) {
-    // 1970-01-01 is day 719,468 since 0000-03-01; an era has 146,097 days.
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
-    (year, month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use larder_store::{Purge, Seq};
 
     use super::*;
-
-    #[test]
-    fn times_are_rfc_3339() {
-        let cases = [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_399, "2000-02-28T23:59:59Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_709_164_800, "2024-02-29T00:00:00Z"),
-            (1_735_689_599, "2024-12-31T23:59:59Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-        ];
-        for (seconds, text) in cases {
-            assert_eq!(rfc3339(Timestamp(seconds * 1000)), text);
-        }
-        assert!(rfc3339(Timestamp(u64::MAX)).ends_with('Z'));
-    }
 
     #[test]
     fn notes_survive_the_journal_and_strange_ones_are_empty() {

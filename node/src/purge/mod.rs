@@ -23,10 +23,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use self::ledger::{Ledger, Pending, Reach};
-pub use self::log::{Note, rfc3339};
+pub use self::log::Note;
 pub use self::order::{Invalid, Kind, Order};
 use self::seen::{Done, Seen};
-use crate::clock::Clock;
+use crate::clock::{Clock, rfc3339};
 use crate::{limits, tasks};
 
 /// What the caller gets for an order: the confirmation that it is in force and durable.

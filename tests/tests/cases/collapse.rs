@@ -128,9 +128,7 @@ async fn an_uncacheable_herd_does_not_queue() {
     gate.reached(20).await;
     gate.open();
     for task in herd {
-        let answer = task.await.unwrap();
-        assert_eq!(answer.version("/private"), 1);
-        assert_eq!(answer.cache_status().fwd(), Some("bypass"), "{:?}", answer.get("cache-status"));
+        assert_eq!(task.await.unwrap().version("/private"), 1);
     }
 }
 

@@ -99,7 +99,10 @@ async fn a_node_that_is_down_is_told() {
     assert!(!one.get("/a").await.hit());
     let said = purge::run(&nodes, &["--timeout", "2s", "--json", "url", url]).await;
     assert_eq!(said.code, Some(1));
-    let _: serde_json::Value = serde_json::from_str(&said.stdout).expect("JSON on stdout");
+    assert!(said.stdout.lines().count() >= 2, "{said:?}");
+    for line in said.stdout.lines() {
+        let _: serde_json::Value = serde_json::from_str(line).expect("JSON lines on stdout");
+    }
     let said = purge::run(&nodes, &["--timeout", "2s", "--wait", "none", "url", url]).await;
     assert_eq!(said.code, Some(0), "{said:?}");
     let said = purge::run(&nodes, &["--timeout", "2s", "status"]).await;

@@ -120,21 +120,29 @@ async fn a_fetch_in_flight_does_not_bring_the_old_body_back() {
 #[tokio::test]
 async fn a_purge_survives_kill_nine_right_after_its_acknowledgement() {
     let mut s = stage("a purge survives kill -9 right after its acknowledgement").await;
-    for round in 0..6 {
-        let (red, blue) = (format!("/red/{round}"), format!("/blue/{round}"));
-        s.warm(&red).await;
-        s.warm(&blue).await;
-        let older = s.origin.version(&red);
-        s.origin.bump(&red);
+    let (reds, blues): (Vec<_>, Vec<_>) = (0..6).map(|n| (format!("/red/{n}"), format!("/blue/{n}"))).unzip();
+    for target in reds.iter().chain(&blues) {
+        s.warm(target).await;
+    }
+    s.node.stop().await;
+    s.node.start_again().await;
+    for (round, red) in reds.iter().enumerate() {
+        let answer = s.get(red).await;
+        // A purge by tag or prefix takes the later ones too; until then they come from disk.
+        assert!(answer.hit() || round > 1, "{red} survived the restart");
+        let older = answer.version(red);
+        s.origin.bump(red);
         match round % 3 {
-            0 => s.node.purge("url", &[&url(&red)], false).await,
+            0 => s.node.purge("url", &[&url(red)], false).await,
             1 => s.node.purge("tag", &["red"], false).await,
             _ => s.node.purge("prefix", &[&url("/red/")], false).await,
         };
         s.node.kill9();
         s.node.start_again().await;
-        assert!(s.get(&red).await.version(&red) > older, "round {round}: the purged body came back");
-        assert_eq!(s.get(&blue).await.version(&blue), 1);
+        assert!(s.get(red).await.version(red) > older, "round {round}: the purged body came back");
+    }
+    for blue in &blues {
+        assert!(s.get(blue).await.hit(), "{blue} was never purged");
     }
 }
 

@@ -314,7 +314,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
         let quiet = !this.shut && this.ready == 0 && this.activity.idle();
         let over = match this.phase {
             Phase::Finished if quiet => !std::mem::replace(&mut this.told, true),
-            Phase::Open if quiet && this.held.is_empty() => this.wait(cx).is_ready(),
+            Phase::Open if quiet && this.held.is_empty() && this.waiting.is_none() => {
+                this.wait(cx).is_ready()
+            }
             _ => false,
         };
         if over {

@@ -41,7 +41,8 @@ async fn drain_serves_whom_the_kernel_has_accepted_already() {
 #[tokio::test(start_paused = true)]
 async fn drain_waits_for_the_rest_of_a_head() {
     let mut pipe = pipe(1024, false);
-    pipe.client.write_all(b"GET / HTTP/1.1\r\nHos").await.unwrap();
+    pipe.client.write_all(format!("{GET}GET / HTTP/1.1\r\nHos").as_bytes()).await.unwrap();
+    assert_eq!(statuses(&read_answer(&mut pipe.client).await), ["200"]);
     tokio::task::yield_now().await;
     pipe.shared.drain();
     tokio::task::yield_now().await;

@@ -73,7 +73,8 @@ async fn sound_requests_are_served_each_once() {
             &["POST /read", "GET /2"],
         ),
         (
-            "POST /read HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n",
+            "POST /read HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+             5\r\nhello\r\n0\r\nX: y\r\n\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n",
             &["200", "200"],
             &["POST /read", "GET /2"],
         ),

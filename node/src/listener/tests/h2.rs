@@ -19,7 +19,10 @@ where
 }
 
 async fn client(stream: DuplexStream) -> SendRequest<Body> {
-    let (sender, connection) = http2::handshake(Spawn, TokioIo::new(stream)).await.unwrap();
+    // The smallest windows that are usual, so that a client that does not read takes nothing.
+    let mut builder = http2::Builder::new(Spawn);
+    let (sender, connection) =
+        builder.initial_stream_window_size(65_535).handshake(TokioIo::new(stream)).await.unwrap();
     tasks::spawn("client", connection);
     sender
 }
@@ -52,7 +55,7 @@ async fn requests_are_checked_before_anyone_sees_them() {
         (get("/").header("host", "a").header("host", "a"), 400),
         (get(&format!("/{long}")), 414),
         (many, 431),
-        (Request::get("https://a%41/"), 400),
+        (Request::get("https://a,b/"), 400),
         (Request::get("http://a/"), 400),
         (Request::get("https://a/\u{e9}"), 400),
         (Request::options("https://a/*"), 200),
@@ -123,24 +126,6 @@ async fn a_client_that_never_says_hello_is_closed() {
     let limits = Limits::default();
     assert_eq!(start.elapsed().as_secs(), (limits.head_timeout + limits.body_timeout).as_secs());
     assert_eq!(pipe.shared.counters().timeouts(Timeout::Head), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn drain_says_goaway_and_finishes_what_is_under_way() {
-    let pipe = pipe(1 << 16, true);
-    let mut sender = client(pipe.client).await;
-    let waiting = sender.send_request(request(get("/gate")));
-    let waiting = tasks::spawn("client", waiting);
-    until("asked", || !pipe.origin.seen().is_empty()).await;
-    pipe.shared.drain();
-    // The GOAWAY has arrived when the client's own side has closed for new requests.
-    while sender.ready().await.is_ok() {
-        tokio::task::yield_now().await;
-    }
-    assert!(!pipe.running.is_finished());
-    pipe.origin.gate.add_permits(1);
-    assert_eq!(text(waiting.await.unwrap().unwrap()).await, "open");
-    pipe.running.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -151,13 +151,17 @@ async fn talk(node: &Node, wire: &[u8], finish: bool) -> String {
 
 async fn read_to_end(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut answer = Vec::new();
-    let read = tokio::time::timeout(Duration::from_secs(3600), stream.read_to_end(&mut answer));
+    let read = tokio::time::timeout(Duration::from_secs(300), stream.read_to_end(&mut answer));
     read.await.expect("closed in time").expect("closed, not reset");
     String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// Reads one answer with `Content-Length`.
 async fn read_answer(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+    tokio::time::timeout(Duration::from_secs(10), read_one(stream)).await.expect("answered in time")
+}
+
+async fn read_one(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut answer = Vec::new();
     let mut byte = [0];
     while !answer.ends_with(b"\r\n\r\n") {
