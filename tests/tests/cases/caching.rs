@@ -268,7 +268,7 @@ async fn a_head_tells_about_the_stored_get() {
     for (target, length) in [("/same", 1000), ("/other", 999)] {
         s.origin.on(target, move |asked| match asked.method.as_str() {
             "HEAD" => Reply::new(200, "x".repeat(length)).cache("max-age=3600"),
-            _ => Reply::new(200, "x".repeat(1000)).stale("").with("x-kept", "yes"),
+            _ => Reply::new(200, "x".repeat(1000)).stale("stale-if-error=60").with("x-kept", "yes"),
         });
         assert_eq!(s.get(target).await.status, 200);
         assert_eq!(s.ask(Ask::head(target)).await.status, 200);
