@@ -102,7 +102,14 @@ pub async fn shared(worker: &Worker, site: &Arc<Site>, exchange: &mut Exchange, 
     facts.endpoint = Some(Arc::clone(&shared.endpoint));
     let source = Source::Tap(shared.tap.clone(), shared.length);
     let found = Found { answer: &shared.answer, source, variant: &shared.variant, born: shared.born };
-    stored(worker, site, exchange, found).await
+    let mut response = stored(worker, site, exchange, found).await;
+    if !exchange.facts.collapsed {
+        // Its own request fetched this.
+        for (name, value) in &shared.withheld {
+            response.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    response
 }
 
 /// Whether the answer is one that is compressed here, and the coding this client gets.
@@ -264,6 +271,7 @@ async fn encoded(
             let endpoint = Arc::from("");
             let shared = Shared {
                 answer: head,
+                withheld: HeaderMap::new(),
                 tap: tap.clone(),
                 length: None,
                 names: None,

@@ -300,6 +300,7 @@ async fn set_cookie_as_the_site_says() {
         })
         .await;
         s.origin.page("/a", &[("cache-control", "max-age=60"), ("set-cookie", "a=b")]);
+        assert_eq!(s.get("/a").await.all("set-cookie"), ["a=b"], "whose request fetched it gets it");
         assert_eq!(s.warm("/a").await.get("set-cookie"), kept, "{choice}");
     }
 }
