@@ -39,7 +39,7 @@ pub fn board(
     let flights = &worker.core.flights;
     let seat =
         if alone { coalesce::Seat::Alone } else { flights.board(key, exchange.position.0, exchange.now) };
-    let bypassed = !alone && matches!(seat, coalesce::Seat::Alone);
+    let bypassed = !alone && stale.is_none() && matches!(seat, coalesce::Seat::Alone);
     let pilot = match seat {
         coalesce::Seat::Passenger(flight) => {
             let late = flight.has_landed();

@@ -96,7 +96,14 @@ pub async fn shared(worker: &Worker, site: &Arc<Site>, exchange: &mut Exchange, 
     facts.endpoint = Some(Arc::clone(&shared.endpoint));
     let source = Source::Tap(shared.tap.clone(), shared.length);
     let found = Found { answer: &shared.answer, source, variant: &shared.variant, born: shared.born };
-    stored(worker, site, exchange, found).await
+    let mut response = stored(worker, site, exchange, found).await;
+    if !exchange.facts.collapsed {
+        // Its own request fetched this.
+        for (name, value) in &shared.withheld {
+            response.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    response
 }
 
 /// The coding this client gets, where the answer is one that is compressed here.
@@ -215,25 +222,8 @@ fn partial(exchange: &Exchange, found: &Found<'_>, compressible: bool) -> Option
     }
 }
 
-/// The form of `found` in `coding`; none where it would have to be made and there is no room for that.
+/// The form of `found` in `coding`, kept beside it: made once, whoever asks meanwhile reads along.
 async fn encoded(
-    worker: &Worker,
-    site: &Arc<Site>,
-    exchange: &Exchange,
-    found: &Found<'_>,
-    coding: Coding,
-) -> Option<Body> {
-    match kept(worker, site, exchange, found, coding).await {
-        Some(source) => Some(source.read(0, None)),
-        None if compress::has_room() => {
-            Some(encode_stream(&site.config.compress, coding, found.source.read(0, None)))
-        }
-        None => None,
-    }
-}
-
-/// The encoded form that is kept beside `found`: made once, whoever asks meanwhile reads along.
-async fn kept(
     worker: &Worker,
     site: &Arc<Site>,
     exchange: &Exchange,
@@ -266,6 +256,7 @@ async fn kept(
             let endpoint = Arc::from("");
             let shared = Shared {
                 answer: head,
+                withheld: HeaderMap::new(),
                 tap: tap.clone(),
                 length: None,
                 names: None,

@@ -135,6 +135,7 @@ async fn land(
     core.flights.forget_unshareable(plan.key);
     pilot.land(Outcome::Shared(Arc::new(Shared {
         answer: laid.answer.clone(),
+        withheld: withheld(&answer.head.headers, &laid.answer.headers),
         tap: laid.writer.tap(),
         length,
         names: laid.place.names.clone(),
@@ -145,6 +146,15 @@ async fn land(
     if let Err(why) = laid.fill(&core.cache, answer.body).await {
         event::NotStored { reason: why.as_str(), url: &plan.url }.emit(&core.metrics);
     }
+}
+
+/// What of an answer is not stored: its cookies, and what a qualified `private` or `no-cache` names.
+fn withheld(told: &HeaderMap, stored: &HeaderMap) -> HeaderMap {
+    let mut found = HeaderMap::new();
+    for (name, value) in told.iter().filter(|(name, _)| !stored.contains_key(*name)) {
+        found.append(name.clone(), value.clone());
+    }
+    found
 }
 
 /// Whether an answer that is not stored says that the stored one is over: the origin keeps it from caches now, or the

@@ -32,6 +32,8 @@ pub enum Outcome {
 pub struct Shared {
     /// Its head.
     pub answer: Answer,
+    /// The fields that are not stored: for the one whose request fetched it and for nobody else.
+    pub withheld: HeaderMap,
     /// Its body, from the first byte on.
     pub tap: Tap,
     /// Bytes of the body, where it is known.

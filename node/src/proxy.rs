@@ -104,12 +104,10 @@ impl Journey<'_> {
             return rescue::refused(Refusal::OnlyIfCached);
         }
         // A HEAD joins in asking about what is stored; for the whole it does not.
-        let asks =
-            stale.and_then(answer).is_some_and(|(_, stored)| validation::has_validator(&stored.headers));
+        let asks = stale.and_then(answer).is_some_and(|(_, old)| validation::has_validator(&old.headers));
         if self.exchange.request.method == Method::HEAD && !asks {
             return self.pass(why, stale, Body::Empty).await;
         }
-        self.exchange.facts.forward = Some(why);
         // What one user is authorised to see is asked for alone (RFC 9111 3.5).
         let mut alone = self.exchange.request.headers.contains_key(header::AUTHORIZATION);
         let own_encoding = self.site.config.compress.enabled;
@@ -117,9 +115,7 @@ impl Journey<'_> {
             let boarded = boarding::board(self.worker, self.site, self.exchange, &variant, stale, alone);
             let Some(seat) = boarded else { return self.pass(Forward::Bypass, None, Body::Empty).await };
             self.exchange.facts.collapsed = seat.collapsed;
-            if seat.bypassed && stale.is_none() {
-                self.exchange.facts.forward = Some(Forward::Bypass);
-            }
+            self.exchange.facts.forward = Some(if seat.bypassed { Forward::Bypass } else { why });
             // Who boards after the landing has no part in the question, only in an answer that is fresh.
             let counts = |freshness: &Freshness| !seat.late || freshness.is_fresh(self.exchange.now);
             let error = match seat.flight.outcome().await {

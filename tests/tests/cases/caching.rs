@@ -268,7 +268,7 @@ async fn a_head_tells_about_the_stored_get() {
     for (target, length) in [("/same", 1000), ("/other", 999)] {
         s.origin.on(target, move |asked| match asked.method.as_str() {
             "HEAD" => Reply::new(200, "x".repeat(length)).cache("max-age=3600"),
-            _ => Reply::new(200, "x".repeat(1000)).stale("").with("x-kept", "yes"),
+            _ => Reply::new(200, "x".repeat(1000)).stale("stale-if-error=60").with("x-kept", "yes"),
         });
         assert_eq!(s.get(target).await.status, 200);
         assert_eq!(s.ask(Ask::head(target)).await.status, 200);
@@ -300,6 +300,7 @@ async fn set_cookie_as_the_site_says() {
         })
         .await;
         s.origin.page("/a", &[("cache-control", "max-age=60"), ("set-cookie", "a=b")]);
+        assert_eq!(s.get("/a").await.all("set-cookie"), ["a=b"], "whose request fetched it gets it");
         assert_eq!(s.warm("/a").await.get("set-cookie"), kept, "{choice}");
     }
 }

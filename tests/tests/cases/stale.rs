@@ -112,8 +112,8 @@ async fn an_origin_that_is_gone_is_stood_in_for() {
     s.origin.on("/a", |asked| Reply::page(asked).stale("").with("etag", "\"v1\"").closing());
     s.origin.on("/s", |asked| Reply::page(asked).cache("s-maxage=60").with("age", "90").closing());
     s.origin.on("/503", |asked| match asked.version {
-        1 => Reply::validated(asked).stale(""),
-        _ => Reply::new(503, "broken"),
+        1 => Reply::validated(asked).stale("").closing(),
+        _ => Reply::new(503, "broken").closing(),
     });
     for target in ["/a", "/s", "/503"] {
         assert_eq!(s.get(target).await.status, 200);
