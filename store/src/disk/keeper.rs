@@ -123,7 +123,11 @@ impl Keeper {
     /// Answers when everything told so far is in the index and the index is on disk.
     pub(crate) fn flush(&self) -> oneshot::Receiver<io::Result<()>> {
         let (done, answer) = oneshot::channel();
-        self.inbox.lock().flushes.push(done);
+        let mut inbox = self.inbox.lock();
+        if !inbox.ended {
+            inbox.flushes.push(done);
+        }
+        drop(inbox);
         self.news.notify_one();
         answer
     }
@@ -198,6 +202,7 @@ impl Disk {
         self.unlock();
         let mut inbox = self.keeper.inbox.lock();
         inbox.ended = true;
+        inbox.flushes.clear();
         self.keeper.room.notify_all();
         for done in inbox.watchers.drain(..) {
             let _ = done.send(());

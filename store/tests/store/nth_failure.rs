@@ -68,10 +68,9 @@ async fn script(directory: &std::path::Path, faults: &Arc<Faults>) {
     store.close().await;
 }
 
-#[tokio::test]
-async fn every_call_fails_once() {
-    let step = if std::env::var_os("LARDER_LONG").is_some() { 1 } else { 2 };
-    let mut n = 1;
+/// Fails the calls `first`, `first + 4`, ... until there are no more.
+async fn fail_every_fourth_from(first: u64) {
+    let mut n = first;
     loop {
         let directory = tempfile::tempdir().unwrap();
         let faults = Arc::new(Faults::default());
@@ -81,9 +80,29 @@ async fn every_call_fails_once() {
         if faults.calls() < n {
             break;
         }
-        n += step;
+        n += 4;
     }
     assert!(n > 40, "only {n} calls to the disk");
+}
+
+#[tokio::test]
+async fn every_call_fails_once_1() {
+    fail_every_fourth_from(1).await;
+}
+
+#[tokio::test]
+async fn every_call_fails_once_2() {
+    fail_every_fourth_from(2).await;
+}
+
+#[tokio::test]
+async fn every_call_fails_once_3() {
+    fail_every_fourth_from(3).await;
+}
+
+#[tokio::test]
+async fn every_call_fails_once_4() {
+    fail_every_fourth_from(4).await;
 }
 
 #[tokio::test]
