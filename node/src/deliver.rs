@@ -39,20 +39,15 @@ struct Found<'a> {
 
 /// The answer to this exchange from what is stored, or being stored.
 async fn stored(worker: &Worker, site: &Arc<Site>, exchange: &mut Exchange, found: Found<'_>) -> Response {
-    let (compressible, mut coding) = coding(site, exchange, &found);
+    let mut coding = coding(site, exchange, &found);
     let mut form = None;
-    if wants_encoded(exchange, coding) {
-        form = match encoded(worker, site, exchange, &found, coding).await {
-            Some(source) => Some(Some(source)),
-            None if compress::has_room() => Some(None),
-            None => {
-                coding = Coding::Identity;
-                None
-            }
-        };
+    if let Some(wanted) = wants_form(exchange, &found, coding) {
+        form = encoded(worker, site, exchange, &found, wanted).await;
+        // No room for one more encoder.
+        coding = coding.filter(|_| form.is_some()).or(Some(Coding::Identity));
     }
     let now = worker.core.clock.now();
-    shape(site, exchange, &found, now, (compressible, coding), form)
+    shape(exchange, &found, now, coding, form)
 }
 
 /// [`stored`] for a fresh entry, without waiting; `None` where something it needs is not in memory.
@@ -65,17 +60,16 @@ pub fn at_once(
 ) -> Option<Response> {
     let source = Source::Entry(Arc::clone(entry));
     let found = Found { answer, source, variant: entry.key().variant(), born: entry.born() };
-    let (compressible, coding) = coding(site, exchange, &found);
-    let encoded = if wants_encoded(exchange, coding) {
-        let variant = derived_variant(found.variant, coding);
+    let coding = coding(site, exchange, &found);
+    let mut form = None;
+    if let Some(wanted) = wants_form(exchange, &found, coding) {
+        let variant = derived_variant(found.variant, wanted);
         let hit = worker.core.cache.derived_now(&exchange.url, &variant, answer)?;
-        Some(Some(Source::Entry(hit.entry)))
-    } else {
-        None
-    };
+        form = Some(Source::Entry(hit.entry).read(0, None));
+    }
     exchange.facts.served = Served::Hit;
     let now = exchange.now;
-    Some(shape(site, exchange, &found, now, (compressible, coding), encoded))
+    Some(shape(exchange, &found, now, coding, form))
 }
 
 /// [`stored`] for an entry of the store.
@@ -112,51 +106,53 @@ pub async fn shared(worker: &Worker, site: &Arc<Site>, exchange: &mut Exchange, 
     response
 }
 
-/// Whether the answer is one that is compressed here, and the coding this client gets.
-fn coding(site: &Site, exchange: &Exchange, found: &Found<'_>) -> (bool, Coding) {
+/// The coding this client gets, where the answer is one that is compressed here.
+fn coding(site: &Site, exchange: &Exchange, found: &Found<'_>) -> Option<Coding> {
     let (config, answer) = (&site.config.compress, found.answer);
     if !compress::compressible(config, answer.status, &answer.headers, found.source.length()) {
-        return (false, Coding::Identity);
+        return None;
     }
-    let accepted = exchange.request.headers.get_all(header::ACCEPT_ENCODING);
-    (true, compress::negotiate(config, accepted))
+    if exchange.request.headers.contains_key(header::RANGE) {
+        // A range is one of the identity form; who wants one and gets the whole gets that form too.
+        return Some(Coding::Identity);
+    }
+    Some(compress::negotiate(config, exchange.request.headers.get_all(header::ACCEPT_ENCODING)))
 }
 
-/// A HEAD needs no bytes, and a range is one of the identity form.
-fn wants_encoded(exchange: &Exchange, coding: Coding) -> bool {
-    let request = &exchange.request;
-    coding != Coding::Identity
-        && request.method != Method::HEAD
-        && !request.headers.contains_key(header::RANGE)
+/// The coding in which bytes are needed: none for HEAD, nor for an answer that has none.
+fn wants_form(exchange: &Exchange, found: &Found<'_>, coding: Option<Coding>) -> Option<Coding> {
+    let (request, answer) = (&exchange.request, found.answer);
+    let coding = coding.filter(|coding| *coding != Coding::Identity && request.method != Method::HEAD)?;
+    let condition = validation::evaluate(&request.method, &request.headers, answer.status, &answer.headers);
+    (condition == Condition::Whole).then_some(coding)
 }
 
 fn derived_variant(variant: &str, coding: Coding) -> String {
     format!("{variant}\n{}", coding.as_str())
 }
 
-/// Conditional, range, compress, headers. `encoded`: outer none where no encoded form is wanted, inner none where there
-/// is none to be had and the bytes are encoded on their way out.
+/// Conditional, range, compress, headers. `coding` where the answer is one that is compressed here, `form` its bytes in
+/// that coding.
 fn shape(
-    site: &Site,
     exchange: &mut Exchange,
     found: &Found<'_>,
     now: Timestamp,
-    (compressible, coding): (bool, Coding),
-    encoded: Option<Option<Source>>,
+    coding: Option<Coding>,
+    form: Option<Body>,
 ) -> Response {
     let (request, answer) = (&exchange.request, found.answer);
     let mut response =
         match validation::evaluate(&request.method, &request.headers, answer.status, &answer.headers) {
             Condition::NotModified => {
-                let head = conditional::not_modified(&answer.headers, compressible.then_some(coding));
+                let head = conditional::not_modified(&answer.headers, coding);
                 with(StatusCode::NOT_MODIFIED, head, Body::Empty)
             }
             Condition::Failed => {
                 with(StatusCode::PRECONDITION_FAILED, conditional::failed(&answer.headers), Body::Empty)
             }
-            Condition::Whole => match partial(exchange, found, compressible) {
+            Condition::Whole => match partial(exchange, found, coding.is_some()) {
                 Some(partial) => partial,
-                None => whole(site, exchange, found, compressible.then_some(coding), encoded),
+                None => whole(exchange, found, coding, form),
             },
         };
     exchange.facts.ttl = Some(answer.freshness.ttl(now));
@@ -167,39 +163,28 @@ fn shape(
     response
 }
 
-fn whole(
-    site: &Site,
-    exchange: &Exchange,
-    found: &Found<'_>,
-    coding: Option<Coding>,
-    encoded: Option<Option<Source>>,
-) -> Response {
-    // A client that wants a range and gets the whole gets the form its range was of.
-    let identity = exchange.request.headers.contains_key(header::RANGE);
-    let coding = coding.map(|coding| if identity { Coding::Identity } else { coding });
+/// The whole answer, coded or not.
+fn whole(exchange: &Exchange, found: &Found<'_>, coding: Option<Coding>, form: Option<Body>) -> Response {
     let mut head = HeaderMap::clone(&found.answer.headers);
     if let Some(coding) = coding {
         compress::encode_head(&mut head, coding);
     }
-    let body = match encoded {
-        Some(Some(source)) => source.read(0, None),
-        Some(None) => {
-            encode_stream(&site.config.compress, coding.unwrap_or_default(), found.source.read(0, None))
-        }
+    let is_head = exchange.request.method == Method::HEAD;
+    let identity = coding.is_none_or(|coding| coding == Coding::Identity);
+    let body = match form {
+        Some(form) => form,
+        None if is_head => Body::Empty,
         None => found.source.read(0, None),
     };
-    let length = match coding {
-        None | Some(Coding::Identity) => found.source.length(),
-        Some(_) if exchange.request.method == Method::HEAD => None,
-        Some(_) => http_body::Body::size_hint(&body).exact(),
+    let length = if identity {
+        found.source.length()
+    } else {
+        http_body::Body::size_hint(&body).exact().filter(|_| !is_head)
     };
     if let Some(length) = length
         && !head.contains_key(header::CONTENT_LENGTH)
     {
         head.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    if exchange.request.method == Method::HEAD {
-        return with(found.answer.status, head, Body::Empty);
     }
     with(found.answer.status, head, body)
 }

@@ -98,6 +98,19 @@ pub enum Retry {
     Never,
 }
 
+/// An error and its causes on one line, for whoever has no log at hand.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}
+
 /// One failure. `Display` says its own level only; the log prints the chain.
 #[derive(Debug, Clone)]
 pub struct Error {

@@ -154,6 +154,8 @@ pub const NODE_NAME_BYTES_MAX: usize = 64;
 pub const CACHE_MEMORY_BYTES: u64 = 256 * MIB as u64;
 /// Bytes of objects on disk by default.
 pub const CACHE_DISK_BYTES: u64 = 10 * 1024 * MIB as u64;
+/// Files of the cache that `larder check` counts to see whether the disk has room; with more it says nothing of it.
+pub const CACHE_FILES_COUNTED_MAX: usize = 100_000;
 /// Bytes of a tier below which it cannot hold what is in flight.
 pub const CACHE_TIER_BYTES_MIN: u64 = 64 * KIB as u64;
 /// Bytes of the largest object kept in memory by default: one large file must not displace a thousand pages.

@@ -24,10 +24,10 @@ use crate::policy::freshness::Freshness;
 use crate::policy::serving::{self, Serve};
 use crate::policy::validation;
 use crate::rescue::{self, Refusal};
-use crate::status::{Forward, NotStored, Served};
+use crate::status::{Forward, Served};
 use crate::telemetry::event;
 use crate::worker::{Site, Worker};
-use crate::{admit, boarding, deliver, depart, origin, pass};
+use crate::{admit, boarding, deliver, depart, pass};
 
 /// One request on its way through a site.
 struct Journey<'a> {
@@ -139,7 +139,7 @@ impl Journey<'_> {
                 Ok(Some(Outcome::Private(why, answer))) => {
                     let mine = answer.lock().take();
                     if let Some(answer) = mine {
-                        return self.relay(Served::Miss, Some(why), answer);
+                        return deliver::relayed(self.site, self.exchange, Served::Miss, Some(why), answer);
                     }
                     alone = true;
                     continue;
@@ -156,14 +156,10 @@ impl Journey<'_> {
         deliver::entry(self.worker, self.site, self.exchange, served, entry, variant).await
     }
 
-    fn relay(&mut self, served: Served, why: Option<NotStored>, answer: origin::Answer) -> Response {
-        deliver::relayed(self.site, self.exchange, served, why, answer)
-    }
-
     async fn pass(&mut self, why: Forward, stale: Option<&Hit<Stored>>, body: Body) -> Response {
         self.exchange.facts.forward = Some(why);
         match pass::pass(self.worker, self.site, self.exchange, stale, body).await {
-            Ok(answer) => self.relay(Served::Pass, None, answer),
+            Ok(answer) => deliver::relayed(self.site, self.exchange, Served::Pass, None, answer),
             Err(error) => self.rescue(error, stale, "").await,
         }
     }

@@ -156,3 +156,13 @@ impl NotStored {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_position_in_all_is_the_number() {
+        assert!(Served::ALL.iter().enumerate().all(|(at, served)| *served as usize == at));
+    }
+}

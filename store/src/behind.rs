@@ -1,4 +1,4 @@
-//! Small bodies that are in memory already and wait to be written to disk.
+//! Entries that are in memory already and wait to be written to disk.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::entry::Entry;
 use crate::key::KeyRef;
 use crate::memory::Straight;
+use crate::tier::Tier;
 
 #[derive(Debug)]
 pub(crate) struct Behind<H> {
@@ -59,10 +60,10 @@ impl<H> Locked<'_, H> {
     /// Adds an entry, in place of an older one with its key; false when too much waits.
     pub(crate) fn add(&mut self, entry: &Arc<Entry<H>>) -> bool {
         self.remove(entry.key().hash());
-        if self.waiting.bytes + entry.len() > self.behind.max {
+        if self.waiting.bytes + held(entry) > self.behind.max {
             return false;
         }
-        self.waiting.bytes += entry.len();
+        self.waiting.bytes += held(entry);
         self.waiting.entries.insert(entry.key().hash(), Arc::clone(entry));
         self.note();
         true
@@ -71,7 +72,7 @@ impl<H> Locked<'_, H> {
     pub(crate) fn remove(&mut self, hash: u128) -> bool {
         let removed = self.waiting.entries.remove(&hash);
         if let Some(entry) = &removed {
-            self.waiting.bytes -= entry.len();
+            self.waiting.bytes -= held(entry);
             self.note();
         }
         removed.is_some()
@@ -88,5 +89,13 @@ impl<H> Locked<'_, H> {
 
     fn note(&self) {
         self.behind.count.store(self.waiting.entries.len(), Ordering::Release);
+    }
+}
+
+/// Bytes of memory that wait with it; a body that is on disk already waits for its record only.
+fn held<H>(entry: &Entry<H>) -> u64 {
+    match entry.tier() {
+        Tier::Memory => entry.len(),
+        Tier::Disk => 0,
     }
 }

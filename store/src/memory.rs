@@ -76,10 +76,12 @@ impl<H: Head> Memory<H> {
 
     /// Forgets what is kept under this hash if it is what is meant. Between the look and the removal another may be
     /// inserted and lost: that is a miss, never a wrong answer.
-    pub(crate) fn remove_if(&self, hash: u128, meant: impl FnOnce(&Arc<Entry<H>>) -> bool) {
-        if self.cache.get(&hash).is_some_and(|found| meant(&found)) {
+    pub(crate) fn remove_if(&self, hash: u128, meant: impl FnOnce(&Arc<Entry<H>>) -> bool) -> bool {
+        let remove = self.cache.get(&hash).is_some_and(|found| meant(&found));
+        if remove {
             self.cache.invalidate(&hash);
         }
+        remove
     }
 
     pub(crate) fn contains(&self, hash: u128) -> bool {

@@ -65,14 +65,15 @@ impl<H: Head> Store<H> {
                 Arc::clone(&counters),
                 &seams.faults,
             );
-            let (disk, born) = opened?;
+            let (disk, seq) = opened?;
             let ledger =
-                Ledger::open(&config.directory, born, &seams.faults).inspect_err(|_| disk.close())?;
+                Ledger::open(&config.directory, seq, &seams.faults).inspect_err(|_| disk.close_now())?;
             (Some(disk), ledger)
         };
         let memory = Arc::new(Memory::new(config.memory));
         if let Some(disk) = &disk {
-            disk.set_above(Box::new(MemoryAbove(Arc::clone(&memory))));
+            let (memory, tables) = (Arc::clone(&memory), Arc::clone(ledger.tables()));
+            disk.set_above(Box::new(MemoryAbove { memory, tables }));
         }
         let shared = Arc::new(Shared {
             memory,
@@ -127,6 +128,7 @@ impl<H: Head> Store<H> {
     }
 
     /// The same body under a new head, after the origin has confirmed it (304). `None` if it was purged (hard) meanwhile.
+    #[expect(clippy::unused_async, reason = "whether it waits for the disk is ours to change")]
     pub async fn refresh(
         &self,
         entry: &Arc<Entry<H>>,
@@ -135,7 +137,7 @@ impl<H: Head> Store<H> {
         born: Seq,
     ) -> Option<Arc<Entry<H>>> {
         let parts = self.parts(entry.key().clone(), head, &tags, born);
-        self.0.renew(entry, parts).await
+        self.0.renew(entry, parts)
     }
 
     fn parts(&self, key: Key, head: H, tags: &[String], born: Seq) -> Parts<H> {

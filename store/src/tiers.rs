@@ -46,15 +46,25 @@ pub(crate) struct Shared<H: Head> {
 type Loads<H> = HashMap<u128, Vec<oneshot::Sender<Option<Arc<Entry<H>>>>>, Straight>;
 
 /// A memory tier as the disk sees it.
-pub(crate) struct MemoryAbove<H: Head>(pub(crate) Arc<Memory<H>>);
+pub(crate) struct MemoryAbove<H: Head> {
+    pub(crate) memory: Arc<Memory<H>>,
+    pub(crate) tables: Arc<Tables>,
+}
 
 impl<H: Head> Above for MemoryAbove<H> {
     fn hot(&self, hash: u128) -> bool {
-        self.0.contains(hash)
+        self.memory.contains(hash)
     }
 
     fn evicted(&self, hash: u128) {
-        self.0.remove_if(hash, |entry| entry.tier() == Tier::Disk);
+        if self.memory.remove_if(hash, |entry| entry.tier() == Tier::Disk) {
+            // moka lets go of a removed value when it gets round to it; its blocks are wanted now.
+            self.memory.settle();
+        }
+    }
+
+    fn seq(&self) -> u64 {
+        self.tables.seq().0
     }
 }
 
@@ -94,7 +104,7 @@ impl<H: Head> Shared<H> {
 
     fn slot_alive(&self, disk: &Disk, key: KeyRef<'_>) -> bool {
         let floor = self.tables.floor();
-        let Some(slot) = disk.slot(key.hash()) else { return false };
+        let Some(slot) = disk.slot(key.hash()).filter(|_| disk.readable()) else { return false };
         // Its tags are not known here; those are looked at when it is loaded.
         !self.tables.verdict(key.url(), &[], slot.born, slot.born.max(floor)).0.dead
     }
@@ -103,7 +113,7 @@ impl<H: Head> Shared<H> {
     pub(crate) async fn load(self: &Arc<Self>, key: KeyRef<'_>) -> Load<H> {
         let disk = match (self.peek(key), &self.disk) {
             (Peek::Memory(hit), _) => return Load::Hit(hit),
-            (Peek::Disk, Some(disk)) if !disk.stalled() => disk,
+            (Peek::Disk, Some(disk)) => disk,
             _ => {
                 Counters::add(&self.counters.misses);
                 return Load::Miss;
@@ -175,6 +185,11 @@ impl<H: Head> Shared<H> {
             forget("its head cannot be read");
             return None;
         };
+        let checked = record.born.max(floor);
+        if self.tables.verdict(record.url, &record.tags, record.born, checked).0.dead {
+            disk.forget(hash, Some(slot.version));
+            return None;
+        }
         let body = if record.length <= self.config.memory_object_max {
             disk.read_all(&record.blocks, record.length).map(EntryBody::Memory)
         } else {
@@ -190,7 +205,6 @@ impl<H: Head> Shared<H> {
             })
             .ok()?;
         let key = Key::new(record.url, record.variant);
-        let checked = record.born.max(floor);
         let entry =
             Entry::new(key, head, record.tags.into(), Seq(record.born), body, checked, record.expired);
         let entry = Arc::new(entry);
@@ -221,7 +235,7 @@ impl<H: Head> Shared<H> {
         fill: &Arc<Fill>,
     ) -> Result<Arc<Entry<H>>, NotKept> {
         let entry = match whole {
-            Whole::Memory(bytes) => self.keep_in_memory(parts, bytes)?,
+            Whole::Memory(bytes) => self.keep_now(self.entry(parts, EntryBody::Memory(bytes))?),
             Whole::Disk(blocks) => {
                 let fill = Arc::clone(fill);
                 let shared = Arc::clone(self);
@@ -240,31 +254,9 @@ impl<H: Head> Shared<H> {
         Ok(entry)
     }
 
-    /// The same body under new facts.
-    pub(crate) async fn renew(
-        self: &Arc<Self>,
-        old: &Arc<Entry<H>>,
-        parts: Parts<H>,
-    ) -> Option<Arc<Entry<H>>> {
-        if parts.dead {
-            return None;
-        }
-        let body = match old.body() {
-            EntryBody::Memory(bytes) => return self.keep_in_memory(parts, bytes.clone()).ok(),
-            EntryBody::Disk(body) => Arc::clone(body),
-        };
-        let entry = self.entry(parts, EntryBody::Disk(Arc::clone(&body))).ok()?;
-        let (shared, stored) = (Arc::clone(self), Arc::clone(&entry));
-        let result = self.on_disk(move |disk| shared.store_large(disk, &stored, body.blocks())).await;
-        match result {
-            Err(NotKept::Purged) => None,
-            Ok(()) => Some(entry),
-            // The answer it is for can still be given; only the next one cannot.
-            Err(_) => {
-                self.forget(entry.key().hash());
-                Some(entry)
-            }
-        }
+    /// The same body under new facts; `None` if they are dead.
+    pub(crate) fn renew(self: &Arc<Self>, old: &Entry<H>, parts: Parts<H>) -> Option<Arc<Entry<H>>> {
+        self.entry(parts, old.body().clone()).ok().map(|entry| self.keep_now(entry))
     }
 
     async fn on_disk<R: Send + 'static>(
@@ -290,15 +282,10 @@ impl<H: Head> Shared<H> {
     }
 
     /// Into memory now, to disk behind.
-    fn keep_in_memory(
-        self: &Arc<Self>,
-        parts: Parts<H>,
-        bytes: bytes::Bytes,
-    ) -> Result<Arc<Entry<H>>, NotKept> {
-        let entry = self.entry(parts, EntryBody::Memory(bytes))?;
+    fn keep_now(self: &Arc<Self>, entry: Arc<Entry<H>>) -> Arc<Entry<H>> {
         let mut locked = self.behind.lock();
         self.memory.insert(Arc::clone(&entry));
-        let Some(disk) = &self.disk else { return Ok(entry) };
+        let Some(disk) = &self.disk else { return entry };
         let admitted = disk.healthy() && admits(entry.len(), self.config.object_max) && locked.add(&entry);
         let sent = admitted && {
             let (shared, entry) = (Arc::clone(self), Arc::clone(&entry));
@@ -310,17 +297,23 @@ impl<H: Head> Shared<H> {
             disk.forget(entry.key().hash(), None);
             Counters::add(&self.counters.stores_dropped);
         }
-        Ok(entry)
+        entry
     }
 
-    /// Writes a small entry to disk. Blocks.
+    /// Writes an entry to disk that waits for it. Blocks.
     fn write_behind(&self, entry: &Arc<Entry<H>>) {
-        let (Some(disk), EntryBody::Memory(bytes)) = (&self.disk, entry.body()) else { return };
+        let Some(disk) = &self.disk else { return };
         if !self.behind.lock().has(entry) {
             return;
         }
-        let stored = self.store_small(disk, entry, bytes);
-        if let Err(why) = stored {
+        let blocks = match entry.body() {
+            EntryBody::Memory(bytes) => store_blocks(disk, bytes),
+            EntryBody::Disk(body) if disk.refer_all(body.blocks()) => Ok(body.blocks().to_vec()),
+            EntryBody::Disk(_) => Err(NotKept::Busy),
+        };
+        // A newer entry of this key may have come meanwhile, or it was removed.
+        let admit = |locked: &mut Locked<'_, H>| locked.has(entry) && locked.remove(entry.key().hash());
+        if let Err(why) = blocks.and_then(|blocks| self.store(disk, entry, blocks, admit)) {
             let mut locked = self.behind.lock();
             if locked.has(entry) {
                 locked.remove(entry.key().hash());
@@ -329,27 +322,6 @@ impl<H: Head> Shared<H> {
                 Counters::add(&self.counters.stores_dropped);
             }
         }
-    }
-
-    fn store_small(
-        &self,
-        disk: &Arc<Disk>,
-        entry: &Arc<Entry<H>>,
-        bytes: &bytes::Bytes,
-    ) -> Result<(), NotKept> {
-        let mut blocks = Vec::with_capacity(bytes.len().div_ceil(BLOCK_BYTES));
-        for from in (0..bytes.len()).step_by(BLOCK_BYTES) {
-            let chunk = bytes.slice(from..bytes.len().min(from + BLOCK_BYTES));
-            match disk.healthy().then(|| disk.store_block(&[chunk])) {
-                Some(Ok(block)) => blocks.push(block),
-                failed => {
-                    disk.release_later(blocks);
-                    return failed.map_or(Err(NotKept::Busy), |result| result.map(drop));
-                }
-            }
-        }
-        // A newer entry of this key may have come meanwhile, or it was removed.
-        self.store(disk, entry, blocks, |locked| locked.has(entry) && locked.remove(entry.key().hash()))
     }
 
     fn store_large(
@@ -450,6 +422,23 @@ impl<H: Head> Shared<H> {
         Counters::add(&self.counters.not_kept);
         why
     }
+}
+
+/// Makes sure the blocks of a body are on disk, with a reference for each. Blocks.
+fn store_blocks(disk: &Disk, bytes: &bytes::Bytes) -> Result<Vec<Arc<BlockInfo>>, NotKept> {
+    let mut blocks = Vec::with_capacity(bytes.len().div_ceil(BLOCK_BYTES));
+    for from in (0..bytes.len()).step_by(BLOCK_BYTES) {
+        let chunk = bytes.slice(from..bytes.len().min(from + BLOCK_BYTES));
+        let stored = if disk.healthy() { disk.store_block(&[chunk]) } else { Err(NotKept::Busy) };
+        match stored {
+            Ok(block) => blocks.push(block),
+            Err(why) => {
+                disk.release_later(blocks);
+                return Err(why);
+            }
+        }
+    }
+    Ok(blocks)
 }
 
 impl<H: Head> Drop for Shared<H> {

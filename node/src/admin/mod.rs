@@ -49,10 +49,19 @@ pub struct Facts {
     pub sites: Vec<String>,
 }
 
+/// A configuration that is in force now.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Reloaded {
+    /// What changed, in words.
+    pub changed: Vec<String>,
+    /// What is hardly meant.
+    pub warnings: Vec<String>,
+}
+
 /// What the admin listener can do, each a function of the part that really does it.
 pub struct Admin {
     /// Who may.
-    pub gate: Gate,
+    pub gate: Arc<Gate>,
     /// Purges and their history.
     pub purges: Arc<Purges>,
     /// Why the process should be restarted.
@@ -64,7 +73,7 @@ pub struct Admin {
     /// What is stored under a normalised URL.
     pub inspect: Box<dyn Fn(String) -> Pending<Value> + Send + Sync>,
     /// Loads the configuration again: what changed, or every reason why it was refused.
-    pub reload: Box<dyn Fn() -> Pending<Result<Vec<String>, Reasons>> + Send + Sync>,
+    pub reload: Box<dyn Fn() -> Pending<Result<Reloaded, Reasons>> + Send + Sync>,
     /// How much is stored, and for how long it runs.
     pub facts: Box<dyn Fn() -> Facts + Send + Sync>,
 }

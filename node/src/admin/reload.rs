@@ -3,13 +3,16 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::{Admin, reply};
+use super::{Admin, Reloaded, reply};
 use crate::http::Response;
 
 /// What changed, or why nothing did.
 pub(super) async fn reload(admin: &Admin) -> Response {
     match (admin.reload)().await {
-        Ok(changed) => reply::json(StatusCode::OK, &json!({ "reloaded": true, "changed": changed })),
+        Ok(Reloaded { changed, warnings }) => {
+            let body = json!({ "reloaded": true, "changed": changed, "warnings": warnings });
+            reply::json(StatusCode::OK, &body)
+        }
         Err(reasons) => {
             let body = json!({
                 "error": "the new configuration was refused; the old one stays in force",

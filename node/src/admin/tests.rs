@@ -27,7 +27,7 @@ fn stage(ledger: Fake) -> Stage {
     let reasons: Arc<Mutex<Reasons>> = Arc::default();
     let (alive, ready, reloads) = (Arc::clone(&reasons), Arc::clone(&reasons), Arc::clone(&reasons));
     let admin = Admin {
-        gate: Gate::new("s3cret", clock.clone()),
+        gate: Arc::new(Gate::new("s3cret", clock.clone())),
         purges: purges(&ledger),
         alive: Box::new(move || alive.lock().clone()),
         ready: Box::new(move || ready.lock().clone()),
@@ -35,9 +35,8 @@ fn stage(ledger: Fake) -> Stage {
         inspect: Box::new(|url| Box::pin(async move { json!({ "url": url, "variants": [] }) })),
         reload: Box::new(move || {
             let reasons = reloads.lock().clone();
-            Box::pin(
-                async move { if reasons.is_empty() { Ok(vec!["site[0]".to_owned()]) } else { Err(reasons) } },
-            )
+            let reloaded = Reloaded { changed: vec!["site[0]".to_owned()], warnings: Vec::new() };
+            Box::pin(async move { if reasons.is_empty() { Ok(reloaded) } else { Err(reasons) } })
         }),
         facts: Box::new(|| Facts { objects: 7, sites: vec!["www".to_owned()], ..Facts::default() }),
     };
@@ -107,7 +106,7 @@ async fn health_says_why_not() {
 async fn metrics_are_text_in_the_format_asked_for() {
     let stage = stage(Fake::open());
     let plain = stage.send(request("GET", "/metrics", None, "")).await;
-    assert_eq!((plain.status, plain.text.as_str()), (200, "larder_up 1\n# EOF\n"));
+    assert_eq!((plain.status, plain.text.as_str()), (200, "larder_up 1\n"));
     assert_eq!(plain.field(CONTENT_TYPE), "text/plain; version=0.0.4; charset=utf-8");
     let mut asked = request("GET", "/metrics", None, "");
     let accept =
@@ -350,7 +349,10 @@ async fn what_is_stored_is_told_for_the_normalised_url() {
 async fn reload_says_what_changed_or_why_not() {
     let stage = stage(Fake::open());
     let good = stage.ask("POST", "/reload", "").await;
-    assert_eq!((good.status, good.json()), (200, json!({ "reloaded": true, "changed": ["site[0]"] })));
+    assert_eq!(
+        (good.status, good.json()),
+        (200, json!({ "reloaded": true, "changed": ["site[0]"], "warnings": [] }))
+    );
     stage.reasons.lock().push("larder.toml:3: cache.disk: not a size".to_owned());
     let bad = stage.ask("POST", "/reload", "").await;
     assert_eq!(

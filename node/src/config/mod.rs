@@ -7,9 +7,11 @@ pub mod file;
 pub mod mistake;
 pub mod reload;
 pub mod schema;
+mod space;
 pub mod value;
 mod walk;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
 use std::net::SocketAddr;
@@ -50,6 +52,29 @@ pub struct Node {
     pub log_level: LevelFilter,
     /// The sites; at least one.
     pub sites: Vec<route::SiteConfig>,
+    /// Hashes of the certificates it refers to: the same path may have another content at the next reload.
+    pub contents: BTreeMap<PathBuf, u64>,
+}
+
+impl Node {
+    /// Whether the site `name` goes to the same origin as `before`, believing the same certificates.
+    #[must_use]
+    pub fn keeps_origin_of(&self, before: &Self, name: &str) -> bool {
+        let origin = |node: &Self| {
+            let site = node.sites.iter().find(|site| site.name == name)?;
+            let authorities = site.origin.ca_file.as_ref().and_then(|file| node.contents.get(file).copied());
+            Some((site.origin.clone(), authorities))
+        };
+        origin(before).is_some_and(|before| origin(self) == Some(before))
+    }
+
+    /// Whether clients see the same certificates as `before`.
+    #[must_use]
+    pub fn keeps_certificates_of(&self, before: &Self) -> bool {
+        let same =
+            |pair: &listener::Certificate| before.contents.get(&pair.cert) == self.contents.get(&pair.cert);
+        self.certificates == before.certificates && self.certificates.iter().all(same)
+    }
 }
 
 /// Sizes and place of the cache.

@@ -38,19 +38,15 @@ pub fn apply(old: &Node, new: &mut Node) -> Changes {
     keep(&mut changes.needs_restart, "node.workers", &old.workers, &mut new.workers);
     keep_cache(&mut changes.needs_restart, old, new);
     keep_listeners(&mut changes.needs_restart, old, new);
+    keep_certificates(&mut changes.needs_restart, old, new);
     keep_admin(&mut changes, old, new);
     let applied = &mut changes.applied;
     limits(applied, &old.limits, &new.limits);
-    if old.certificates != new.certificates {
-        let names =
-            |node: &Node| node.certificates.iter().map(|pair| pair.cert.display().to_string()).collect();
-        let (old, new): (Vec<String>, Vec<String>) = (names(old), names(new));
-        applied.push(format!("certificate: [{}] -> [{}]", old.join(", "), new.join(", ")));
-    }
+    certificates(applied, old, new);
     differ(applied, "log.access", &target(&old.log), &target(&new.log));
     differ(applied, "log.format", &format(&old.log), &format(&new.log));
     differ(applied, "log.level", &old.log_level.to_string(), &new.log_level.to_string());
-    sites(applied, &old.sites, &new.sites);
+    sites(applied, old, new);
     changes
 }
 
@@ -91,6 +87,34 @@ fn keep_listeners(changes: &mut Vec<String>, old: &Node, new: &mut Node) {
     changes.extend(added.map(|one| format!("listener {}: added", shown(one))));
     changes.extend(removed.map(|one| format!("listener {}: removed", shown(one))));
     new.listeners.clone_from(&old.listeners);
+}
+
+/// The listeners stay, and those with TLS need a certificate.
+fn keep_certificates(changes: &mut Vec<String>, old: &Node, new: &mut Node) {
+    if new.certificates.is_empty() && !old.certificates.is_empty() {
+        changes.push("certificate: removed".into());
+        new.certificates.clone_from(&old.certificates);
+        for pair in &old.certificates {
+            let content = old.contents.get(&pair.cert).map(|content| (pair.cert.clone(), *content));
+            new.contents.extend(content);
+        }
+    }
+}
+
+fn certificates(changes: &mut Vec<String>, old: &Node, new: &Node) {
+    if old.certificates != new.certificates {
+        let names = |node: &Node| -> Vec<String> {
+            node.certificates.iter().map(|pair| pair.cert.display().to_string()).collect()
+        };
+        let (old, new) = (names(old).join(", "), names(new).join(", "));
+        changes.push(format!("certificate: [{old}] -> [{new}]"));
+        return;
+    }
+    for pair in &new.certificates {
+        if old.contents.get(&pair.cert) != new.contents.get(&pair.cert) {
+            changes.push(format!("certificate {}: another content", pair.cert.display()));
+        }
+    }
 }
 
 fn keep_admin(changes: &mut Changes, old: &Node, new: &mut Node) {
@@ -139,11 +163,11 @@ fn limits(changes: &mut Vec<String>, old: &listener::Limits, new: &listener::Lim
     }
 }
 
-fn sites(changes: &mut Vec<String>, old: &[route::SiteConfig], new: &[route::SiteConfig]) {
-    let by_name = |sites: &[route::SiteConfig]| -> BTreeMap<String, route::SiteConfig> {
-        sites.iter().map(|site| (site.name.clone(), site.clone())).collect()
-    };
-    let (old, new) = (by_name(old), by_name(new));
+fn sites(changes: &mut Vec<String>, old_node: &Node, new_node: &Node) {
+    fn by_name(node: &Node) -> BTreeMap<&str, &route::SiteConfig> {
+        node.sites.iter().map(|site| (site.name.as_str(), site)).collect()
+    }
+    let (old, new) = (by_name(old_node), by_name(new_node));
     for name in old.keys().filter(|name| !new.contains_key(*name)) {
         changes.push(format!("site {name:?}: removed"));
     }
@@ -154,6 +178,10 @@ fn sites(changes: &mut Vec<String>, old: &[route::SiteConfig], new: &[route::Sit
                 let parts = [
                     ("hosts", before.hosts != site.hosts),
                     ("origin", before.origin != site.origin),
+                    (
+                        "content of ca_file",
+                        before.origin == site.origin && !new_node.keeps_origin_of(old_node, name),
+                    ),
                     ("cache", before.policy != site.policy),
                     ("compression", before.compress != site.compress),
                     ("request_body_max", before.request_body_max != site.request_body_max),

@@ -1,14 +1,13 @@
-//! What the operator sees: every part's numbers in one scrape, and what the admin listener may do.
+//! Every part's numbers in one scrape. Each name is in `docs/metrics.md`.
 
 use std::sync::Arc;
 
-use super::{Control, Totals, inspect, reload};
-use crate::admin::{Admin, Facts, Gate};
+use super::{Control, Totals};
 use crate::error::Kind;
 use crate::listener::{Refusal, Timeout};
-use crate::purge::Purges;
+use crate::purge::Kind as PurgeKind;
 use crate::status::Served;
-use crate::telemetry::metric::{Metrics, Samples};
+use crate::telemetry::metric::Samples;
 
 /// Counts everything that is not counted at its place already.
 pub(super) fn register(control: &Arc<Control>) {
@@ -16,11 +15,29 @@ pub(super) fn register(control: &Arc<Control>) {
     let control_of = Arc::downgrade(control);
     control.core.metrics.gather(move |out| {
         if let Some(control) = control_of.upgrade() {
+            process(&control, out);
             store(&control, out);
+            purges(&control, out);
             listeners(&control, out);
             origins(&control, out);
         }
     });
+}
+
+fn process(control: &Control, out: &mut Samples<'_, '_>) {
+    out.gauge("uptime_seconds", "Time since the start", [([], control.started.elapsed().as_secs())]);
+    out.gauge("resident_bytes", "Memory of the process", resident().map(|bytes| ([], bytes)));
+    let node = control.log.as_ref().map_or(0, |log| log.dropped());
+    let access = control.core.log.load().dropped();
+    let dropped = [([("log", "access")], access), ([("log", "node")], node)];
+    out.counter("log_lines_dropped", "Log lines that their target did not take in time", dropped);
+}
+
+/// Bytes of physical memory the process holds; nothing where the kernel does not say.
+fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 fn store(control: &Control, out: &mut Samples<'_, '_>) {
@@ -29,29 +46,27 @@ fn store(control: &Control, out: &mut Samples<'_, '_>) {
     let tier = |name: &'static str, value: u64| ([("tier", name)], value);
     out.gauge(
         "store_objects",
-        "Objects stored.",
+        "Objects stored",
         [tier("memory", now.memory_objects), tier("disk", now.disk_objects)],
     );
     out.gauge(
         "store_bytes",
-        "Bytes stored.",
+        "Bytes stored",
         [tier("memory", now.memory_bytes), tier("disk", now.disk_bytes)],
     );
     out.gauge(
         "store_budget_bytes",
-        "Bytes that may be stored.",
+        "Bytes that may be stored",
         [tier("memory", now.memory_budget), tier("disk", now.disk_budget)],
     );
-    out.gauge("store_flight_bytes", "Bytes of bodies being filled.", [([], now.flight_bytes)]);
-    out.gauge("store_behind_bytes", "Bytes of bodies waiting for the disk.", [([], now.behind_bytes)]);
+    out.gauge("store_flight_bytes", "Bytes of bodies being filled", [([], now.flight_bytes)]);
+    out.gauge("store_behind_bytes", "Bytes of bodies waiting for the disk", [([], now.behind_bytes)]);
     out.gauge(
         "store_disk_healthy",
-        "Whether the disk takes new entries.",
+        "Whether the disk takes new entries",
         [([], u64::from(now.disk_healthy))],
     );
-    out.gauge("purge_position", "Sequence of the newest purge.", [([], now.seq)]);
-    out.gauge("purge_selectors", "Selectors in the purge tables.", [([], now.purge_selectors)]);
-    out.gauge("flights", "Fetches that others may join.", [([], control.core.flights.len() as u64)]);
+    out.gauge("flights", "Fetches that others may join", [([], control.core.flights.len() as u64)]);
     let event = |name: &'static str, value: u64| ([("event", name)], value);
     let all = [
         event("memory_hit", events.memory_hits),
@@ -71,20 +86,48 @@ fn store(control: &Control, out: &mut Samples<'_, '_>) {
         event("orphan", events.orphans),
         event("step_back", events.steps_back),
     ];
-    out.counter("store_events", "What happened in the store.", all);
+    out.counter("store_events", "What happened in the store", all);
+}
+
+fn purges(control: &Control, out: &mut Samples<'_, '_>) {
+    let now = control.core.cache.store().stats();
+    out.gauge("purge_position", "Sequence of the newest purge", [([], now.seq)]);
+    out.gauge("purge_selectors", "Selectors in the purge tables", [([], now.purge_selectors)]);
+    let counts = control.purges.counts();
+    let modes = [("hard", counts.purged), ("soft", counts.expired)];
+    let done = modes.iter().flat_map(|(mode, counts)| {
+        let kinds = PurgeKind::ALL.iter().zip(counts);
+        kinds.map(move |(kind, count)| ([("kind", kind.as_str()), ("mode", *mode)], *count))
+    });
+    out.counter("purges", "Purges in force and durable", done);
+    let orders = [("repeated", counts.repeated), ("failed", counts.failed), ("invalid", counts.invalid)];
+    let orders = orders.map(|(outcome, count)| ([("outcome", outcome)], count));
+    out.counter("purge_orders", "Orders that were no new purge", orders);
+    let refused = control.gate.as_ref().map_or(0, |gate| gate.refused());
+    out.counter("admin_refused", "Admin requests without the token", [([], refused)]);
 }
 
 fn listeners(control: &Control, out: &mut Samples<'_, '_>) {
     let counters = control.shared.counters();
-    out.gauge("connections_active", "Open client connections.", [([], counters.active())]);
-    out.counter("connections", "Client connections accepted.", [([], counters.accepted())]);
-    out.counter("connections_full", "Times accepting paused at connections_max.", [([], counters.full())]);
-    out.counter("tls_handshakes_failed", "TLS handshakes that failed.", [([], counters.handshakes_failed())]);
+    out.gauge("connections_active", "Open client connections", [([], counters.active())]);
+    out.counter("connections", "Client connections accepted", [([], counters.accepted())]);
+    out.counter("connections_full", "Times accepting paused at connections_max", [([], counters.full())]);
+    out.counter(
+        "connections_exhausted",
+        "Times accepting paused for want of descriptors or buffers",
+        [([], counters.exhausted())],
+    );
+    out.counter("tls_handshakes_failed", "TLS handshakes that failed", [([], counters.handshakes_failed())]);
     let refused = Refusal::ALL.iter().copied().map(|why| ([("reason", why.as_str())], counters.refused(why)));
-    out.counter("requests_malformed", "Requests refused before they were read as one.", refused);
+    out.counter("requests_malformed", "Requests refused before they were read as one", refused);
     let timeouts =
         Timeout::ALL.iter().copied().map(|what| ([("what", what.as_str())], counters.timeouts(what)));
-    out.counter("client_timeouts", "Connections closed because the client was too slow.", timeouts);
+    out.counter("client_timeouts", "Connections closed because the client was too slow", timeouts);
+    let certificates = control.certificates.lock();
+    let named = certificates.iter().map(|one| (one.cert.display().to_string(), one.not_after));
+    let named: Vec<_> = named.collect();
+    let ends = named.iter().map(|(cert, end)| ([("cert", cert.as_str())], *end));
+    out.gauge("certificate_end_seconds", "When a certificate expires, seconds since 1970", ends);
 }
 
 fn origins(control: &Control, out: &mut Samples<'_, '_>) {
@@ -100,13 +143,13 @@ fn origins(control: &Control, out: &mut Samples<'_, '_>) {
             ([("site", *site), ("event", "ejection")], counters.ejections.get()),
         ]
     });
-    out.counter("origin_events", "What happened towards the origin.", events);
+    out.counter("origin_events", "What happened towards the origin", events);
     let failures = sites.iter().flat_map(|(site, counters)| {
         Kind::ALL.map(|kind| ([("site", *site), ("kind", kind.as_str())], counters.failures(kind)))
     });
     out.counter(
         "origin_failures",
-        "Requests to the origin that failed.",
+        "Requests to the origin that failed",
         failures.filter(|(_, count)| *count > 0),
     );
     let mut healthy = Vec::new();
@@ -118,7 +161,7 @@ fn origins(control: &Control, out: &mut Samples<'_, '_>) {
     let up = healthy.iter().map(|(site, endpoint)| {
         ([("site", site.as_str()), ("endpoint", &*endpoint.name)], u64::from(!endpoint.ejected))
     });
-    out.gauge("origin_endpoint_up", "Whether an endpoint is in the rotation.", up);
+    out.gauge("origin_endpoint_up", "Whether an endpoint is in the rotation", up);
 }
 
 /// Everything so far, for the demo's one line.
@@ -142,43 +185,4 @@ pub(super) fn totals(control: &Control) -> Totals {
         }
     }
     totals
-}
-
-/// What the admin listener may do; none where there is no admin listener.
-pub(super) fn admin(control: &Arc<Control>, purges: Arc<Purges>) -> Option<Admin> {
-    let token = control.config.lock().admin.as_ref()?.token.clone();
-    let (ready, metrics, inspected, reloaded, facts) = (
-        Arc::clone(control),
-        Metrics::clone(&control.core.metrics),
-        Arc::clone(&control.core),
-        Arc::clone(control),
-        Arc::clone(control),
-    );
-    Some(Admin {
-        gate: Gate::new(&token, control.core.clock.clone()),
-        purges,
-        alive: Box::new(Vec::new),
-        ready: Box::new(
-            move || if ready.shared.is_draining() { vec!["draining".into()] } else { Vec::new() },
-        ),
-        metrics: Box::new(move || metrics.encode()),
-        inspect: Box::new(move |url| {
-            let core = Arc::clone(&inspected);
-            Box::pin(async move { inspect::inspect(&core, &url).await })
-        }),
-        reload: Box::new(move || {
-            let control = Arc::clone(&reloaded);
-            Box::pin(async move { reload::reload(&control).await })
-        }),
-        facts: Box::new(move || {
-            let totals = totals(&facts);
-            Facts {
-                objects: totals.objects,
-                bytes_memory: totals.bytes_memory,
-                bytes_disk: totals.bytes_disk,
-                uptime_seconds: facts.started.elapsed().as_secs(),
-                sites: facts.config.lock().sites.iter().map(|site| site.name.clone()).collect(),
-            }
-        }),
-    })
 }

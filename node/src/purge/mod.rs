@@ -27,6 +27,7 @@ pub use self::log::Note;
 pub use self::order::{Invalid, Kind, Order};
 use self::seen::{Done, Seen};
 use crate::clock::{Clock, rfc3339};
+use crate::error::chain;
 use crate::{limits, tasks};
 
 /// What the caller gets for an order: the confirmation that it is in force and durable.
@@ -263,16 +264,4 @@ fn receipt(node: &str, note: &Note, purge: &Purge, sequence: u64) -> Receipt {
         applied_at: note.time.clone(),
         repeated: false,
     }
-}
-
-/// An error and its causes in one line: the operator at the other end has no log of this node at hand.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

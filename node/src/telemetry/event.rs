@@ -84,49 +84,35 @@ impl Failed<'_> {
     }
 }
 
-/// A purge was applied.
-#[derive(Debug)]
-pub struct Purged<'a> {
-    /// `url`, `tag`, `prefix`, `host` or `all`.
-    pub kind: &'a str,
-    /// Expired rather than removed.
-    pub soft: bool,
-    /// How many selectors it had.
-    pub selectors: usize,
-    /// Its position among the node's purges.
-    pub sequence: u64,
-    /// Who asked for it, if they said so.
-    pub author: &'a str,
-    /// Why, if they said so.
-    pub reason: &'a str,
-}
-
-impl Purged<'_> {
-    /// Logs and counts it.
-    pub fn emit(&self, metrics: &Metrics) {
-        let Self { kind, soft, selectors, sequence, author, reason } = self;
-        tracing::info!(kind, soft, selectors, sequence, author, reason, "purged");
-        metrics.purged(*soft);
-    }
-}
-
 /// The configuration was read again.
 #[derive(Debug)]
 pub enum Reloaded<'a> {
-    /// It holds now; what changed.
-    Applied(&'a str),
+    /// It holds now.
+    Applied {
+        /// What changed.
+        changed: &'a [String],
+        /// What is hardly meant.
+        warnings: &'a [String],
+    },
     /// The old one stays; why.
-    Refused(&'a str),
+    Refused(&'a [String]),
 }
 
 impl Reloaded<'_> {
-    /// Logs and counts it.
+    /// Logs and counts it, in the words with which `POST /reload` is answered.
     pub fn emit(&self, metrics: &Metrics) {
         match self {
-            Self::Applied(changes) => tracing::info!(changes, "configuration reloaded"),
-            Self::Refused(reason) => tracing::error!(reason, "configuration refused, the old one stays"),
+            Self::Applied { changed, warnings } => {
+                tracing::info!(changed = changed.join("; "), "configuration reloaded");
+                for warning in *warnings {
+                    tracing::warn!(warning, "configuration");
+                }
+            }
+            Self::Refused(reasons) => {
+                tracing::error!(reasons = reasons.join("; "), "configuration refused, the old one stays");
+            }
         }
-        metrics.reloaded(matches!(self, Self::Applied(_)));
+        metrics.reloaded(matches!(self, Self::Applied { .. }));
     }
 }
 
@@ -144,15 +130,13 @@ mod tests {
         NotStored { reason: "private", url: "http://a:80/" }.emit(&metrics);
         Collapsed { url: "http://a:80/" }.emit(&metrics);
         Failed { kind: "loop", by_client: false, site: "www", url: "u", detail: &"d" }.emit(&metrics);
-        Purged { kind: "url", soft: false, selectors: 1, sequence: 1, author: "", reason: "" }.emit(&metrics);
-        Reloaded::Applied("nothing").emit(&metrics);
+        Reloaded::Applied { changed: &[], warnings: &[] }.emit(&metrics);
         let text = metrics.encode();
         for line in [
             "larder_requests_total{site=\"www\",served=\"hit\"} 1",
             "larder_not_stored_total{reason=\"private\"} 1",
             "larder_collapsed_total 1",
             "larder_errors_total{kind=\"loop\"} 1",
-            "larder_purges_total{mode=\"purge\"} 1",
             "larder_reloads_total{outcome=\"applied\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");

@@ -45,7 +45,6 @@ struct Inner {
     sites: RwLock<BTreeMap<String, Arc<Site>>>,
     not_stored: Table,
     errors: Table,
-    purges: Table,
     reloads: Table,
     collapsed: AtomicU64,
     gatherers: RwLock<Vec<Gatherer>>,
@@ -70,7 +69,6 @@ impl Metrics {
             sites: RwLock::default(),
             not_stored: Table::new(labels.not_stored),
             errors: Table::new(labels.errors),
-            purges: Table::new(vec!["purge", "expire"]),
             reloads: Table::new(vec!["applied", "refused"]),
             collapsed: AtomicU64::new(0),
             gatherers: RwLock::default(),
@@ -107,10 +105,6 @@ impl Metrics {
     /// A request was answered by another one's fetch.
     pub fn collapsed(&self) {
         self.0.collapsed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn purged(&self, soft: bool) {
-        self.0.purges.count(if soft { "expire" } else { "purge" });
     }
 
     pub(super) fn reloaded(&self, applied: bool) {
@@ -328,7 +322,6 @@ impl Collector for Inner {
         out.counter("errors", "Failures of exchanges, by kind", self.errors.samples("kind"));
         let collapsed = self.collapsed.load(Ordering::Relaxed);
         out.counter("collapsed", "Requests answered by another one's fetch", [([], collapsed)]);
-        out.counter("purges", "Purges applied, hard and soft", self.purges.samples("mode"));
         out.counter("reloads", "Reloads of the configuration", self.reloads.samples("outcome"));
         let version = [([("version", env!("CARGO_PKG_VERSION"))], 1_u64)];
         out.gauge("build_info", "Always 1; the label is the version", version);
@@ -366,7 +359,6 @@ mod tests {
         metrics.not_stored("never heard of");
         metrics.error("tls");
         metrics.collapsed();
-        metrics.purged(true);
         metrics.reloaded(false);
         metrics.gather(|out| {
             out.gauge("store_bytes", "Bytes kept", [([("tier", "memory")], 5_u64), ([("tier", "disk")], 6)]);
@@ -388,8 +380,6 @@ mod tests {
             "larder_not_stored_total{reason=\"other\"} 1",
             "larder_errors_total{kind=\"tls\"} 1",
             "larder_collapsed_total 1",
-            "larder_purges_total{mode=\"purge\"} 0",
-            "larder_purges_total{mode=\"expire\"} 1",
             "larder_reloads_total{outcome=\"refused\"} 1",
             "larder_store_bytes{tier=\"memory\"} 5",
             "larder_store_bytes{tier=\"disk\"} 6",

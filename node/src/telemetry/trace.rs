@@ -86,8 +86,16 @@ impl Log {
 
 fn filter(level: &str) -> Result<EnvFilter, Error> {
     let wanted = std::env::var(ENVIRONMENT).ok().filter(|value| !value.is_empty());
-    let wanted = wanted.as_deref().unwrap_or(level);
-    EnvFilter::builder().parse(wanted).map_err(|error| Error::Level(wanted.into(), error.to_string()))
+    let wanted = wanted.unwrap_or_else(|| ours(level));
+    EnvFilter::builder().parse(&wanted).map_err(|error| Error::Level(wanted, error.to_string()))
+}
+
+/// A level as configured is ours; what the libraries tell below a warning drowns everything else.
+fn ours(level: &str) -> String {
+    match level {
+        "info" | "debug" | "trace" => format!("warn,larder={level},larder_store={level}"),
+        _ => level.to_owned(),
+    }
 }
 
 /// Makes exactly one line out of each event, whatever bytes are in it.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cacache::{Algorithm, Integrity, WriteOpts};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
@@ -122,15 +123,17 @@ impl Content {
         Ok(())
     }
 
+    /// Whether there is a file of the right length.
+    pub(crate) fn holds(&self, block: &BlockInfo) -> bool {
+        fs::metadata(self.path(&block.hash)).is_ok_and(|found| found.len() == u64::from(block.len))
+    }
+
     pub(crate) fn open(&self, block: &Arc<BlockInfo>) -> Result<OpenBlock, PieceError> {
         let open = self.faults.call("content open").and_then(|()| File::open(self.path(&block.hash)));
         match open {
             Ok(file) => Ok(OpenBlock { block: Arc::clone(block), file: Arc::new(file) }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(PieceError::Missing),
-            Err(error) => {
-                tracing::warn!(%error, "cannot open a block");
-                Err(PieceError::Failed)
-            }
+            Err(error) => Err(failed(&error)),
         }
     }
 
@@ -164,10 +167,7 @@ impl Content {
             Ok(()) if open.block.sums.get(piece as usize) == Some(&xxh3_64(buffer)) => Ok(()),
             Ok(()) => Err(PieceError::Damaged),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(PieceError::Damaged),
-            Err(error) => {
-                tracing::warn!(%error, "cannot read a block");
-                Err(PieceError::Failed)
-            }
+            Err(error) => Err(failed(&error)),
         }
     }
 
@@ -220,6 +220,15 @@ impl Content {
         path.push(&hex[2..4]);
         path.push(&hex[4..]);
         path
+    }
+}
+
+/// Being out of descriptors or memory says nothing about the block.
+fn failed(error: &io::Error) -> PieceError {
+    tracing::debug!(%error, "cannot read a block");
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => PieceError::Busy,
+        _ => PieceError::Failed,
     }
 }
 

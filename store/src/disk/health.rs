@@ -11,6 +11,8 @@ pub(crate) struct Health {
     /// Rests until then, in milliseconds since `start`.
     until: AtomicU64,
     stalled: AtomicBool,
+    /// Second of the last event, plus one.
+    spoke: AtomicU64,
     start: Instant,
 }
 
@@ -20,6 +22,7 @@ impl Health {
             failures: AtomicU32::new(0),
             until: AtomicU64::new(0),
             stalled: AtomicBool::new(false),
+            spoke: AtomicU64::new(0),
             start: Instant::now(),
         }
     }
@@ -50,6 +53,12 @@ impl Health {
         self.failures.store(STEP_BACK_AFTER - 1, Ordering::Relaxed);
         self.until.store((now + STEP_BACK).as_millis() as u64, Ordering::Relaxed);
         true
+    }
+
+    /// Whether to say that something failed: once a second is enough.
+    pub(crate) fn loud(&self) -> bool {
+        let now = self.start.elapsed().as_secs() + 1;
+        self.spoke.swap(now, Ordering::Relaxed) != now
     }
 
     pub(crate) fn set_stalled(&self, stalled: bool) -> bool {

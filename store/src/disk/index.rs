@@ -17,6 +17,9 @@ use parking_lot::RwLock;
 use crate::fault::Faults;
 use crate::limits::INDEX_CACHE_BYTES;
 
+/// The name of what is no record; records have names of 16 bytes.
+const SEQ: &[u8] = b"seq";
+
 #[derive(Debug)]
 pub(crate) struct Index {
     db: RwLock<Option<sled::Db>>,
@@ -69,6 +72,17 @@ impl Index {
     /// Removes a record and gives it back.
     pub(crate) fn remove(&self, hash: u128) -> io::Result<Option<Vec<u8>>> {
         self.run("index remove", |db| Ok(db.remove(hash.to_be_bytes())?.map(|value| value.to_vec())))
+    }
+
+    /// Notes the position of the newest purge, so that a journal that has lost its end is found out.
+    pub(crate) fn note_seq(&self, seq: u64) -> io::Result<()> {
+        self.run("index note", |db| db.insert(SEQ, &seq.to_le_bytes()).map(drop))
+    }
+
+    /// The position noted last; 0 if none.
+    pub(crate) fn noted_seq(&self) -> io::Result<u64> {
+        let noted = self.run("index note", |db| db.get(SEQ))?;
+        Ok(noted.and_then(|noted| noted.as_ref().try_into().ok()).map_or(0, u64::from_le_bytes))
     }
 
     /// Returns when everything before is on disk, as far as the system says so.

@@ -19,8 +19,42 @@ use super::slots::{Change, Wish, record_cost};
 use crate::limits::{CLOSE_WAIT, FLUSH_EVERY, RECORDS_WAITING_MAX, ROOM_WAIT};
 use crate::stats::Counters;
 
-/// Time between two looks whether the I/O threads have ended.
-const CLOSING_TURN: Duration = Duration::from_millis(5);
+/// Time between two turns when somebody waits.
+const SHORT_TURN: Duration = Duration::from_millis(5);
+
+/// What the thread knows from turn to turn.
+#[derive(Debug)]
+struct Book {
+    flushed: Instant,
+    dirty: bool,
+    /// The position of purges that the index holds.
+    noted: u64,
+    /// Hashes whose records could not be written.
+    again: Vec<u128>,
+    /// Records that were replaced or removed, but not on disk yet: until then a crash brings them back, and what they
+    /// point to should be there.
+    garbage: Vec<(u128, Vec<u8>)>,
+    /// Somebody waits for space.
+    hurry: bool,
+}
+
+impl Book {
+    /// Whether somebody waits for the space that a flush would free.
+    fn wanted(&self) -> bool {
+        self.hurry && !self.garbage.is_empty()
+    }
+
+    fn new() -> Self {
+        Self {
+            flushed: Instant::now(),
+            dirty: false,
+            noted: 0,
+            again: Vec::new(),
+            garbage: Vec::new(),
+            hurry: false,
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Keeper {
@@ -37,6 +71,7 @@ struct Inbox {
     /// Blocks that a reader or a fill has let go.
     blocks: Vec<Arc<BlockInfo>>,
     flushes: Vec<oneshot::Sender<io::Result<()>>>,
+    hurry: bool,
     closing: bool,
     ended: bool,
     watchers: Vec<oneshot::Sender<()>>,
@@ -79,6 +114,12 @@ impl Keeper {
         self.news.notify_one();
     }
 
+    /// Wakes the thread: somebody waits for space.
+    pub(crate) fn hurry(&self) {
+        self.inbox.lock().hurry = true;
+        self.news.notify_one();
+    }
+
     /// Answers when everything told so far is in the index and the index is on disk.
     pub(crate) fn flush(&self) -> oneshot::Receiver<io::Result<()>> {
         let (done, answer) = oneshot::channel();
@@ -106,16 +147,25 @@ impl Keeper {
         answer
     }
 
+    /// Waits until the thread has ended, or for this long. For who may block.
+    pub(crate) fn wait_ended(&self, at_most: Duration) {
+        let until = Instant::now() + at_most;
+        let mut inbox = self.inbox.lock();
+        while !inbox.ended && !self.room.wait_until(&mut inbox, until).timed_out() {}
+    }
+
     fn next(&self, at_most: Duration) -> (Inbox, bool) {
         let mut inbox = self.inbox.lock();
-        if inbox.is_empty() {
+        if inbox.is_empty() && !inbox.hurry {
             self.news.wait_for(&mut inbox, at_most);
         }
+        let hurry = std::mem::take(&mut inbox.hurry);
         let taken = Inbox {
             hashes: std::mem::take(&mut inbox.hashes),
             records: std::mem::take(&mut inbox.records),
             blocks: std::mem::take(&mut inbox.blocks),
             flushes: std::mem::take(&mut inbox.flushes),
+            hurry,
             ..Inbox::default()
         };
         let closing = inbox.closing;
@@ -128,43 +178,18 @@ impl Keeper {
 impl Disk {
     /// The life of the index thread.
     pub(super) fn keep_index(self: &Arc<Self>) {
-        let mut flushed = Instant::now();
-        let mut dirty = false;
+        let mut book = Book::new();
         let mut deadline = None;
-        let mut again = Vec::new();
         loop {
             // Before the inbox is emptied: what is told by jobs that have ended is in it then.
             let last = deadline.is_some_and(|deadline| self.pool.ended() || Instant::now() > deadline);
-            let (mut inbox, closing) =
-                self.keeper.next(if deadline.is_some() { CLOSING_TURN } else { FLUSH_EVERY });
+            let wait = if deadline.is_some() || book.wanted() { SHORT_TURN } else { FLUSH_EVERY };
+            let (inbox, closing) = self.keeper.next(wait);
             if closing && deadline.is_none() {
                 self.pool.close();
                 deadline = Some(Instant::now() + CLOSE_WAIT);
             }
-            dirty |= !inbox.hashes.is_empty();
-            inbox.hashes.extend(again.drain(..));
-            for hash in inbox.hashes {
-                if !self.settle(hash) {
-                    again.push(hash);
-                }
-            }
-            inbox.records.iter().for_each(|(hash, record)| self.release_record(*hash, record));
-            inbox.blocks.iter().for_each(|block| self.release_block(block));
-            let asked = !inbox.flushes.is_empty();
-            if asked || (dirty && flushed.elapsed() >= FLUSH_EVERY) {
-                let result = if again.is_empty() {
-                    self.index.flush()
-                } else {
-                    Err(io::Error::other("some records could not be written"))
-                };
-                let result = result.inspect_err(|error| self.write_failed("flush", error));
-                flushed = Instant::now();
-                dirty = result.is_err();
-                let copy = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
-                for done in inbox.flushes {
-                    let _ = done.send(result.as_ref().copied().map_err(copy));
-                }
-            }
+            self.turn(&mut book, inbox, last);
             if last {
                 break;
             }
@@ -173,13 +198,54 @@ impl Disk {
         self.unlock();
         let mut inbox = self.keeper.inbox.lock();
         inbox.ended = true;
+        self.keeper.room.notify_all();
         for done in inbox.watchers.drain(..) {
             let _ = done.send(());
         }
     }
 
+    fn turn(&self, book: &mut Book, inbox: Inbox, last: bool) {
+        book.hurry |= inbox.hurry;
+        book.dirty |= !inbox.hashes.is_empty();
+        for hash in std::mem::take(&mut book.again).into_iter().chain(inbox.hashes) {
+            if !self.settle(hash, book) {
+                book.again.push(hash);
+            }
+        }
+        inbox.records.iter().for_each(|(hash, record)| self.release_record(*hash, record));
+        inbox.blocks.iter().for_each(|block| self.release_block(block));
+        let seq = self.seq();
+        book.dirty |= seq > book.noted;
+        let since = book.flushed.elapsed();
+        let due = (book.dirty && since >= FLUSH_EVERY) || (book.wanted() && since >= SHORT_TURN);
+        if !(due || last || !inbox.flushes.is_empty()) {
+            return;
+        }
+        let result = if book.again.is_empty() {
+            self.note_and_flush(seq)
+        } else {
+            Err(io::Error::other("some records could not be written"))
+        };
+        let result = result.inspect_err(|error| self.write_failed("flush", error));
+        (book.flushed, book.dirty, book.noted, book.hurry) = (Instant::now(), result.is_err(), seq, false);
+        // Even if it failed: an old record that a crash brings back then points to nothing, which is a miss.
+        book.garbage.drain(..).for_each(|(hash, record)| self.release_record(hash, &record));
+        let copy = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
+        for done in inbox.flushes {
+            let _ = done.send(result.as_ref().copied().map_err(copy));
+        }
+    }
+
+    fn note_and_flush(&self, seq: u64) -> io::Result<()> {
+        // While the store is being opened the position is not known yet.
+        if seq > 0 {
+            self.index.note_seq(seq)?;
+        }
+        self.index.flush()
+    }
+
     /// Brings the index to what is wished for this hash; false: try again later.
-    fn settle(&self, hash: u128) -> bool {
+    fn settle(&self, hash: u128, book: &mut Book) -> bool {
         let Some(wish) = self.slots.take_wish(hash) else { return true };
         let old = match &wish {
             Wish::Put(record) => self.index.put(hash, record),
@@ -188,9 +254,7 @@ impl Disk {
         match old {
             Ok(old) => {
                 self.slots.wish_done(hash, &wish);
-                if let Some(old) = old {
-                    self.release_record(hash, &old);
-                }
+                book.garbage.extend(old.map(|old| (hash, old)));
                 self.health.success();
                 true
             }

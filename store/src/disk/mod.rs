@@ -37,7 +37,7 @@ use tokio::sync::oneshot;
 use crate::error::{NotKept, OpenError};
 use crate::fault::Faults;
 use crate::fill::Fill;
-use crate::limits::{STALL, STEP_BACK};
+use crate::limits::{CLOSE_WAIT, STALL, STEP_BACK};
 use crate::stats::Counters;
 
 use blocks::{Blocks, Found, cost};
@@ -60,6 +60,8 @@ pub(crate) trait Above: Send + Sync {
     fn hot(&self, hash: u128) -> bool;
     /// The entry has left the disk.
     fn evicted(&self, hash: u128);
+    /// Position of the newest purge, to be noted in the index.
+    fn seq(&self) -> u64;
 }
 
 pub(crate) struct Disk {
@@ -84,7 +86,7 @@ impl std::fmt::Debug for Disk {
 }
 
 impl Disk {
-    /// Opens the tier; also says the highest position that a record was born at, if there is a record.
+    /// Opens the tier; also says the highest position of a purge that it knows of, if it holds anything.
     pub(crate) fn open(
         directory: &Path,
         budget: u64,
@@ -95,7 +97,7 @@ impl Disk {
         let found = recover::recover(directory, budget, faults)?;
         let content = Content::new(directory, Arc::clone(faults));
         content.clear_temporary();
-        let born = (found.slots.len() > 0).then_some(found.born);
+        let seq = (found.slots.len() > 0 || found.seq > 0).then_some(found.seq);
         let disk = Arc::new(Self {
             content,
             blocks: found.blocks,
@@ -120,11 +122,16 @@ impl Disk {
             disk.pool.close();
             return Err(OpenError::Thread(error));
         }
-        Ok((disk, born))
+        Ok((disk, seq))
     }
 
     pub(crate) fn set_above(&self, above: Box<dyn Above>) {
         let _ = self.above.set(above);
+    }
+
+    /// Position of the newest purge.
+    fn seq(&self) -> u64 {
+        self.above.get().map_or(0, |above| above.seq())
     }
 
     /// Whether new entries are taken.
@@ -221,7 +228,9 @@ impl Disk {
             PieceError::Busy => {}
             PieceError::Failed => Counters::add(&self.counters.disk_errors),
             PieceError::Missing | PieceError::Damaged => {
-                tracing::warn!(?error, "a block is lost");
+                if self.health.loud() {
+                    tracing::warn!(?error, "a block is lost");
+                }
                 Counters::add(&self.counters.corrupt);
                 self.blocks.damaged(&block.hash);
             }
@@ -253,7 +262,8 @@ impl Disk {
             self.make_room(cost(block.len))?;
             found = self.blocks.refer(&block, true);
         }
-        if found == Found::Present {
+        // Somebody else may have removed or cut the file: a look is cheap, and damage inside is found by its readers.
+        if found == Found::Present && self.content.holds(&block) {
             Counters::add(&self.counters.deduplicated);
             return Ok(block);
         }
@@ -339,8 +349,9 @@ impl Disk {
         stalled
     }
 
-    pub(crate) fn stalled(&self) -> bool {
-        self.health.stalled()
+    /// Whether a lookup may hope for an answer.
+    pub(crate) fn readable(&self) -> bool {
+        !self.health.stalled() && !self.index.distrusted()
     }
 
     fn write_failed(&self, what: &'static str, error: &io::Error) {
@@ -353,7 +364,9 @@ impl Disk {
 
     fn count_error(&self, what: &'static str, error: &io::Error) {
         Counters::add(&self.counters.disk_errors);
-        tracing::warn!(what, %error, "the disk failed");
+        if self.health.loud() {
+            tracing::warn!(what, %error, "the disk failed");
+        }
     }
 
     fn unlock(&self) {
@@ -363,6 +376,12 @@ impl Disk {
     /// Ends the threads when they have done what they were told.
     pub(crate) fn close(&self) {
         self.keeper.close();
+    }
+
+    /// The same, and waits for them. For who may block.
+    pub(crate) fn close_now(&self) {
+        self.close();
+        self.keeper.wait_ended(CLOSE_WAIT * 2);
     }
 
     /// Answers when they have ended.

@@ -10,6 +10,8 @@ use crate::stats::Counters;
 
 /// Share of the budget, in percent, above which entries are evicted before anybody waits for it.
 const HIGH_WATER: u64 = 98;
+/// Time after which who waits for space looks again.
+const TURN: Duration = Duration::from_millis(20);
 /// Entries evicted ahead in one go.
 const AHEAD: usize = 64;
 
@@ -26,16 +28,22 @@ impl Disk {
             if Instant::now() > until {
                 return Err(NotKept::Busy);
             }
-            match (coming < bytes).then(|| self.evict()) {
-                Some(Some(freed)) => coming += freed,
-                // Nothing to evict, and nothing on its way: what is left is being read or filled.
-                Some(None) if coming == 0 => return Err(NotKept::Busy),
-                _ => {
-                    // What was evicted may share its blocks or be read by somebody: then more must go.
-                    space.wait(Duration::from_millis(20));
-                    coming = 0;
-                }
+            // Space comes back with the next flush of the index: make each worth it.
+            let wanted = bytes + space.budget() / 100;
+            let mut evicted = 0;
+            while coming < wanted && evicted < AHEAD {
+                let Some(freed) = self.evict() else { break };
+                coming += freed;
+                evicted += 1;
             }
+            if coming == 0 {
+                // Nothing to evict, and nothing on its way: what is left is being read or filled.
+                return Err(NotKept::Busy);
+            }
+            self.keeper.hurry();
+            space.wait(TURN);
+            // What was evicted may share its blocks or be read by somebody: then more must go.
+            coming = if evicted == 0 { 0 } else { coming };
         }
         Ok(())
     }

@@ -24,8 +24,8 @@ pub(super) struct Found {
     pub(super) index: Index,
     pub(super) slots: Slots,
     pub(super) blocks: Blocks,
-    /// The highest position a record was born at.
-    pub(super) born: u64,
+    /// The highest position of a purge that the index knows of.
+    pub(super) seq: u64,
     /// Records that are damaged and must go.
     pub(super) corrupt: Vec<u128>,
 }
@@ -37,25 +37,28 @@ pub(super) fn recover(directory: &Path, budget: u64, faults: &Arc<Faults>) -> Re
     check_format(directory).map_err(unusable)?;
     let (index, _) = Index::open(directory, Arc::clone(faults)).map_err(unusable)?;
     let mut scan = Scan::new(budget);
-    if let Err(error) = index.each(|hash, record| scan.take(hash, record)) {
-        tracing::error!(%error, "the index cannot be read: starting with an empty one");
-        index.start_over().map_err(unusable)?;
-        scan = Scan::new(budget);
+    match index.each(|hash, record| scan.take(hash, record)).and_then(|()| index.noted_seq()) {
+        Ok(seq) => scan.seq = scan.seq.max(seq),
+        Err(error) => {
+            tracing::error!(%error, "the index cannot be read: starting with an empty one");
+            index.start_over().map_err(unusable)?;
+            scan = Scan::new(budget);
+        }
     }
-    let Scan { slots, blocks, born, corrupt } = scan;
-    Ok(Found { lock, index, slots, blocks, born, corrupt })
+    let Scan { slots, blocks, seq, corrupt } = scan;
+    Ok(Found { lock, index, slots, blocks, seq, corrupt })
 }
 
 struct Scan {
     slots: Slots,
     blocks: Blocks,
-    born: u64,
+    seq: u64,
     corrupt: Vec<u128>,
 }
 
 impl Scan {
     fn new(budget: u64) -> Self {
-        Self { slots: Slots::new(), blocks: Blocks::new(budget), born: 0, corrupt: Vec::new() }
+        Self { slots: Slots::new(), blocks: Blocks::new(budget), seq: 0, corrupt: Vec::new() }
     }
 
     fn take(&mut self, hash: u128, bytes: &[u8]) {
@@ -74,7 +77,7 @@ impl Scan {
         }
         record.blocks.iter().for_each(|block| self.blocks.restore(block));
         self.blocks.space.charge(record_cost(size));
-        self.born = self.born.max(record.born);
+        self.seq = self.seq.max(record.born);
     }
 }
 

@@ -72,7 +72,14 @@ impl Journal {
     /// Reads what is there. Nothing is changed yet: [`Journal::begin`] does that.
     pub(crate) fn replay(directory: &Path) -> io::Result<Replay> {
         match File::open(directory.join("purge.log")) {
-            Ok(file) => read(&mut BufReader::new(file)),
+            Ok(file) => {
+                let replay = read(&mut BufReader::new(file))?;
+                if replay.lost {
+                    salvage(&fs::read(directory.join("purge.log"))?, replay)
+                } else {
+                    Ok(replay)
+                }
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 Ok(Replay { absent: true, ..Replay::default() })
             }
@@ -228,6 +235,29 @@ fn read(input: &mut impl Read) -> io::Result<Replay> {
             }
         }
     }
+}
+
+/// Looks for whole frames anywhere in a damaged file: their positions must not be given again.
+fn salvage(bytes: &[u8], mut replay: Replay) -> io::Result<Replay> {
+    replay.purges.clear();
+    let mut rest = bytes;
+    while rest.len() >= FRAME_HEAD {
+        match read_frame(&mut &*rest)? {
+            Frame::Whole(purge) => {
+                replay.seq = replay.seq.max(purge.seq.0);
+                rest = &rest[encode(&purge).len()..];
+                replay.purges.push(purge);
+            }
+            Frame::Damaged(seq) => {
+                replay.seq = replay.seq.max(seq);
+                rest = &rest[1..];
+            }
+            Frame::Torn | Frame::End => rest = &rest[1..],
+        }
+    }
+    replay.purges.sort_by_key(|purge| purge.seq);
+    replay.purges.dedup_by_key(|purge| purge.seq);
+    Ok(replay)
 }
 
 enum Frame {

@@ -70,14 +70,18 @@ impl Ledger {
         Self::start(tables, None, History::default())
     }
 
-    /// Opens the journal in `directory`; `born`: the highest position that a stored entry was born at, if there is one.
-    pub(crate) fn open(directory: &Path, born: Option<u64>, faults: &Arc<Faults>) -> Result<Self, OpenError> {
+    /// Opens the journal in `directory`; `known`: the highest position that the index knows of, if it holds anything.
+    pub(crate) fn open(
+        directory: &Path,
+        known: Option<u64>,
+        faults: &Arc<Faults>,
+    ) -> Result<Self, OpenError> {
         let unusable = |source| OpenError::Directory { path: directory.to_owned(), source };
         let mut replay = Journal::replay(directory).map_err(unusable)?;
-        // Entries from the future: the journal has lost its end, or all of it.
-        let behind = born.is_some_and(|born| born > replay.seq || replay.absent);
+        // The index is ahead: the journal has lost its end, or all of it.
+        let behind = known.is_some_and(|known| known > replay.seq || replay.absent);
         let journal = if replay.lost || behind {
-            let seq = replay.seq.max(born.unwrap_or(0)) + 1;
+            let seq = replay.seq.max(known.unwrap_or(0)) + 1;
             tracing::error!(
                 seq,
                 "the journal of purges has lost something: everything stored counts as purged"

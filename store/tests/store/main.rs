@@ -1,5 +1,7 @@
 //! The store from outside: what it promises, on a real directory.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod basics;
 mod corrupt;
 mod crash;
@@ -8,5 +10,6 @@ mod large;
 mod model;
 mod nth_failure;
 mod purges;
+mod scale;
 mod space;
 mod support;

@@ -102,6 +102,15 @@ impl Reply {
         self
     }
 
+    /// Another body; an answer without one (304) stays without.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        if self.status != 304 {
+            self.content = Content::Bytes(body.into());
+        }
+        self
+    }
+
     /// One more field.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {

@@ -120,7 +120,8 @@ async fn damaged_bodies_are_never_served() {
     let damaged = damage(&s.node.path("cache"), &s.case);
     println!("damaged {damaged} files");
     assert!(damaged > 0);
-    s.node.start_again().await;
+    let took = s.node.start_again().await;
+    assert!(took < Duration::from_secs(3), "ready after {took:?}");
     for number in 0..20 {
         let target = format!("/{number}");
         let answer = s.node.client().await.ask(larder_tests::Ask::get(&target)).await;

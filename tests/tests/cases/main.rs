@@ -16,6 +16,7 @@ mod limits;
 mod purge;
 mod ranges;
 mod seeing;
+mod simulation;
 mod stage;
 mod stale;
 mod tls;

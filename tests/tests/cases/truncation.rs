@@ -92,6 +92,31 @@ async fn bytes_after_the_end_never_become_an_answer() {
 }
 
 #[tokio::test]
+async fn endless_heads_are_refused() {
+    let s = Stage::new(
+        "10,000 interim answers, a head without end, fields without end: 502, and nothing is stored",
+    )
+    .await;
+    let interim = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".repeat(10_000);
+    let fields = (0..5000).map(|n| format!("x-{n}: 1\r\n")).collect::<String>();
+    let end = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncache-control: max-age=60\r\n\r\nhello";
+    let table = [
+        ("/interim", format!("{interim}{end}")),
+        ("/fields", format!("HTTP/1.1 200 OK\r\n{fields}content-length: 5\r\n\r\nhello")),
+        (
+            "/field",
+            format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 5\r\n\r\nhello", "y".repeat(1_000_000)),
+        ),
+        ("/reason", format!("HTTP/1.1 200 {}\r\ncontent-length: 5\r\n\r\nhello", "y".repeat(200_000))),
+    ];
+    for (target, bytes) in table {
+        s.origin.on(target, move |_| Reply::raw(bytes.clone()));
+        assert_eq!(s.get(target).await.status, 502, "{target}");
+        assert_eq!(s.get("/fine").await.version("/fine"), 1);
+    }
+}
+
+#[tokio::test]
 async fn hostile_answers_are_refused() {
     let s = Stage::new("an origin that breaks the framing is told as 502, stored never, reused never").await;
     let table: [(&str, &'static str); 8] = [

@@ -1,6 +1,7 @@
 //! Checks of the files that the configuration refers to: certificates, keys, CA files, the token.
 
 use std::io::Read;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,10 +10,12 @@ use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::extensions::GeneralName;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::Check;
 use crate::clock::Clock;
-use crate::config::{file, value};
+use crate::config::{Node, file, value};
 use crate::{limits, listener};
 
 /// Characters below which a token is guessed too easily.
@@ -46,7 +49,7 @@ impl Check<'_> {
         let (key, key_pem) = self.required_file(&key_path, written.key.as_deref(), "key.pem");
         let chain = cert_pem.and_then(|pem| self.chain(&cert_path, &cert, &pem));
         if let Some(leaf) = chain.as_ref().and_then(|chain| chain.first()) {
-            self.validity(&cert_path, &cert, leaf);
+            self.leaf(&cert_path, &cert, leaf);
         }
         let private = key_pem.and_then(|pem| match PrivateKeyDer::from_pem_slice(&pem) {
             Ok(private) => Some(private),
@@ -71,8 +74,14 @@ impl Check<'_> {
     }
 
     /// A certificate that ends soon still serves, so this only warns.
-    fn validity(&mut self, path: &str, file: &Path, leaf: &CertificateDer<'_>) {
+    fn leaf(&mut self, path: &str, file: &Path, leaf: &CertificateDer<'_>) {
         let Ok((_, parsed)) = x509_parser::parse_x509_certificate(leaf) else { return };
+        let alternatives = parsed.subject_alternative_name().ok().flatten();
+        for name in alternatives.iter().flat_map(|extension| &extension.value.general_names) {
+            if let GeneralName::DNSName(name) = name {
+                self.names.push(name.to_ascii_lowercase());
+            }
+        }
         let now = i64::try_from(Clock::system().now().seconds()).unwrap_or(i64::MAX);
         let days = parsed.validity().not_after.timestamp().saturating_sub(now).div_euclid(24 * 3600);
         let what = match u64::try_from(days) {
@@ -83,6 +92,25 @@ impl Check<'_> {
             Ok(_) => return,
         };
         self.warn(path, what, "renew it, replace `cert` and `key`, reload");
+    }
+
+    /// Warns of hosts that clients ask for over TLS and that no certificate has.
+    pub(super) fn certified(&mut self, node: &Node) {
+        if node.certificates.is_empty() || !node.listeners.iter().any(|listener| listener.tls) {
+            return;
+        }
+        for (index, site) in node.sites.iter().enumerate() {
+            for host in &site.hosts {
+                if certified(&self.names, host) {
+                    continue;
+                }
+                self.warn(
+                    &format!("site[{index}].hosts"),
+                    format!("{host:?} is in no certificate: over TLS its clients are shown another name's"),
+                    "a [[certificate]] with this name, unless the site is only asked for without TLS",
+                );
+            }
+        }
     }
 
     pub(super) fn ca_file(&mut self, path: &str, written: &str) -> PathBuf {
@@ -100,6 +128,7 @@ impl Check<'_> {
             let what = format!("{} holds no certificate in PEM form", file.display());
             self.wrong(path, what, "-----BEGIN CERTIFICATE----- and so on");
         }
+        self.contents.insert(file.to_owned(), xxh3_64(pem));
         chain
     }
 
@@ -153,6 +182,19 @@ impl Check<'_> {
     }
 }
 
+/// Whether one of `names` is `host`. A wildcard in a certificate is one label (RFC 9525 6.3); for a wildcard of a site
+/// any name below it will do. An address is never asked for by name.
+fn certified(names: &[String], host: &str) -> bool {
+    if host == "*" || host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok() {
+        return true;
+    }
+    let wildcard = host.split_once('.').map(|(_, parent)| format!("*.{parent}"));
+    names.iter().any(|name| match host.strip_prefix('*') {
+        Some(below) => name.ends_with(below),
+        None => name == host || wildcard.as_ref() == Some(name),
+    })
+}
+
 /// A whole file, unless it is larger than any of these should be.
 fn read(file: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -162,4 +204,29 @@ fn read(file: &Path) -> std::io::Result<Vec<u8>> {
         return Err(std::io::Error::other(format!("it is larger than {most}")));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_in_a_certificate_by_name_or_by_a_wildcard_of_one_label() {
+        let names = ["www.example.com".to_owned(), "*.shop.example".to_owned()];
+        for (host, expected) in [
+            ("www.example.com", true),
+            ("example.com", false),
+            ("a.shop.example", true),
+            ("a.b.shop.example", false),
+            ("shop.example", false),
+            ("*.shop.example", true),
+            ("*.example.com", true),
+            ("*.example.org", false),
+            ("*", true),
+            ("192.0.2.1", true),
+            ("[2001:db8::1]", true),
+        ] {
+            assert_eq!(certified(&names, host), expected, "{host}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ mod files;
 mod host;
 mod site;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tracing::level_filters::LevelFilter;
 use super::file::{self, File, Level, Size, Time};
 use super::mistake::Mistake;
 use super::walk::{Places, inside};
-use super::{AdminConfig, Cache, Node, value};
+use super::{AdminConfig, Cache, Node, space, value};
 use crate::{access_log, limits, listener};
 
 /// What the checks found; `node` means something only when there are no mistakes.
@@ -27,9 +27,17 @@ pub(super) struct Verdict {
 
 /// Checks `written`, whose relative paths are relative to `base`; nothing is said about paths in `silent`.
 pub(super) fn check(written: &File, base: &Path, places: &Places, silent: Vec<String>) -> Verdict {
-    let mut check = Check { base, places, silent, mistakes: Vec::new(), warnings: Vec::new() };
+    let mut check = Check {
+        base,
+        places,
+        silent,
+        mistakes: Vec::new(),
+        warnings: Vec::new(),
+        contents: BTreeMap::new(),
+        names: Vec::new(),
+    };
     let listeners = check.listeners(&written.listener);
-    let node = Node {
+    let mut node = Node {
         name: check.name(written.node.name.as_deref()),
         workers: written.node.workers.map_or_else(cores, count),
         cache: check.cache(&written.cache),
@@ -40,7 +48,10 @@ pub(super) fn check(written: &File, base: &Path, places: &Places, silent: Vec<St
         log_level: level(written.log.level.unwrap_or(Level::Info)),
         sites: check.sites(&written.site, &listeners),
         listeners,
+        contents: BTreeMap::new(),
     };
+    check.certified(&node);
+    node.contents = check.contents;
     Verdict { node, mistakes: check.mistakes, warnings: check.warnings }
 }
 
@@ -50,6 +61,9 @@ struct Check<'a> {
     silent: Vec<String>,
     mistakes: Vec<Mistake>,
     warnings: Vec<Mistake>,
+    contents: BTreeMap<PathBuf, u64>,
+    /// The names in the certificates, lower-case.
+    names: Vec<String>,
 }
 
 impl Check<'_> {
@@ -163,8 +177,15 @@ impl Check<'_> {
             self.wrong(path, "is empty", "directory = \"/var/lib/larder\"");
         }
         let directory = self.base.join(written.unwrap_or_default());
-        if disk > 0 && written.is_some() && directory.exists() && !directory.is_dir() {
+        if disk == 0 || written.is_none() {
+            return directory;
+        }
+        if directory.exists() && !directory.is_dir() {
             self.wrong(path, format!("{} is not a directory", directory.display()), "name a directory");
+        } else if let Some((room, there)) = space::short(&directory, disk) {
+            let (disk, room) = (value::show_size(disk), value::show_size(room));
+            let what = format!("{disk} is more than {} has room for, which is {room}", there.display());
+            self.warn("cache.disk", what, "less than that, or another directory");
         }
         directory
     }

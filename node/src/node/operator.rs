@@ -1,0 +1,54 @@
+//! What the admin listener may do.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Control, gather, inspect, reload};
+use crate::admin::{Admin, Facts, Reasons};
+
+/// None where there is no admin listener.
+pub(super) fn admin(control: &Arc<Control>) -> Option<Admin> {
+    let gate = Arc::clone(control.gate.as_ref()?);
+    let at = || Arc::clone(control);
+    let (alive_at, ready_at, metrics_at, inspect_at, reload_at, facts_at) =
+        (at(), at(), at(), at(), at(), at());
+    Some(Admin {
+        gate,
+        purges: Arc::clone(&control.purges),
+        alive: Box::new(move || alive(&alive_at)),
+        ready: Box::new(move || ready(&ready_at)),
+        metrics: Box::new(move || metrics_at.core.metrics.encode()),
+        inspect: Box::new(move |url| {
+            let core = Arc::clone(&inspect_at.core);
+            Box::pin(async move { inspect::inspect(&core, &url).await })
+        }),
+        reload: Box::new(move || {
+            let control = Arc::clone(&reload_at);
+            Box::pin(async move { reload::reload(&control).await })
+        }),
+        facts: Box::new(move || facts(&facts_at)),
+    })
+}
+
+fn alive(control: &Control) -> Reasons {
+    let (working, all) = (control.working.load(Ordering::Relaxed), control.workers.len());
+    if control.shared.is_draining() || working == all {
+        return Reasons::new();
+    }
+    vec![format!("{} of {all} workers ended; restart the node", all - working)]
+}
+
+fn ready(control: &Control) -> Reasons {
+    if control.shared.is_draining() { vec!["draining".into()] } else { Reasons::new() }
+}
+
+fn facts(control: &Control) -> Facts {
+    let totals = gather::totals(control);
+    Facts {
+        objects: totals.objects,
+        bytes_memory: totals.bytes_memory,
+        bytes_disk: totals.bytes_disk,
+        uptime_seconds: control.started.elapsed().as_secs(),
+        sites: control.config.lock().sites.iter().map(|site| site.name.clone()).collect(),
+    }
+}

@@ -1,0 +1,217 @@
+//! Every part, in the order in which it can be refused: all of that comes before anything runs.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use larder_store::{OpenError, Store};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::{Control, Node, gather, reload};
+use crate::access_log::Log;
+use crate::admin::Gate;
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::coalesce::Flights;
+use crate::error::{Kind, chain};
+use crate::listener::{self, BindError, Certificates, Listeners, Shared, TlsError};
+use crate::origin::PoolError;
+use crate::purge::Purges;
+use crate::status::{NotStored, Served};
+use crate::telemetry::metric::{Labels, Metrics};
+use crate::telemetry::trace;
+use crate::transform::headers::Signature;
+use crate::worker::{Core, Worker};
+use crate::{access_log, config, limits};
+
+/// Why a node did not start, or did not take another configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address is taken or not ours.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Certificates that cannot be used, each with its reason.
+    #[error("{}", lines(.0))]
+    Certificates(Vec<TlsError>),
+    /// The cache directory is of no use.
+    #[error("cache.directory: {}", chain(.0))]
+    Store(#[from] OpenError),
+    /// The access log cannot be written.
+    #[error("log.access: {target}: {source}")]
+    AccessLog {
+        /// The file.
+        target: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The node's own log cannot be set up.
+    #[error("log.level: {}", chain(.0))]
+    NodeLog(#[from] trace::Error),
+    /// A site's origin cannot be connected to as configured.
+    #[error("site {0:?}: {1}")]
+    Origin(String, PoolError),
+    /// The system refuses what every process needs; the first is what that is.
+    #[error("cannot {0}: {1}")]
+    System(&'static str, io::Error),
+}
+
+fn lines(errors: &[TlsError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl StartError {
+    /// What to do about it, where that is known.
+    #[must_use]
+    pub fn fix(&self) -> Option<String> {
+        Some(match self {
+            Self::Bind(BindError { address, source }) => match source.kind() {
+                io::ErrorKind::AddrInUse => format!(
+                    "another process has it (ss -ltnp 'sport = :{}' shows which): end it, or take another port",
+                    address.port()
+                ),
+                io::ErrorKind::PermissionDenied => {
+                    "ports below 1024 need CAP_NET_BIND_SERVICE, as in ops/larder.service; or take a higher port"
+                        .into()
+                }
+                io::ErrorKind::AddrNotAvailable => {
+                    format!("no interface has {} (ip addr lists them); 0.0.0.0 is all of them", address.ip())
+                }
+                _ => return None,
+            },
+            Self::Store(OpenError::Locked { .. }) => {
+                "another node runs with it: end that one, or give each its own cache.directory".into()
+            }
+            Self::Store(OpenError::Directory { path, .. }) => {
+                format!("install -d -m 700 -o USER {}, USER being who runs larder", path.display())
+            }
+            Self::AccessLog { .. } => "let the user that runs larder write there".into(),
+            Self::NodeLog(_) => format!("unset {}, or give it a level such as info", trace::ENVIRONMENT),
+            Self::Origin(_, PoolError::SystemCertificates(_)) => {
+                "apt-get install ca-certificates, or name a ca_file".into()
+            }
+            Self::Certificates(_) | Self::Origin(..) => "larder check --config FILE says more".into(),
+            Self::Store(_) | Self::System(..) => {
+                "look at the limits of the process: ulimit -a, or LimitNOFILE and TasksMax of its unit".into()
+            }
+        })
+    }
+}
+
+impl Node {
+    /// Binds, recovers the store, starts the workers. `path`: what a reload reads; `log`: whose level a reload sets.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    pub fn start(
+        config: config::Node,
+        path: &Path,
+        log: Option<Arc<trace::Log>>,
+    ) -> Result<Self, StartError> {
+        let listeners = Listeners::bind(&config.listeners, config.workers)?;
+        let admin_configs: Vec<_> = config.admin.iter().map(admin_listener).collect();
+        let admin_listeners = Listeners::bind(&admin_configs, 1)?;
+        let addresses = listeners.addresses().into_iter().map(|(_, address)| address).collect();
+        let admin_address = admin_listeners.addresses().first().map(|(_, address)| *address);
+        let control = control(config, path, log)?;
+        gather::register(&control);
+        let mut node = Self { control, addresses, admin_address, workers: Vec::new(), controller: None };
+        if let Err(error) = node.launch(listeners, admin_listeners) {
+            node.drain();
+            node.join();
+            return Err(error);
+        }
+        Ok(node)
+    }
+}
+
+fn control(
+    config: config::Node,
+    path: &Path,
+    log: Option<Arc<trace::Log>>,
+) -> Result<Arc<Control>, StartError> {
+    let certificates = certificates(&config)?;
+    let clock = Clock::system();
+    let pools = reload::pools(&config, None, &clock)?;
+    let access_log = open_log(&config.log)?;
+    let store = Store::open(store_config(&config.cache))?;
+    let core = Arc::new(Core {
+        name: config.name.as_str().into(),
+        clock: clock.clone(),
+        cache: Cache::new(store.clone()),
+        object_max: config.cache.object_max,
+        flights: Arc::new(Flights::default()),
+        metrics: Metrics::new(labels(), config.workers),
+        log: ArcSwap::from_pointee(access_log),
+    });
+    let signature = Signature::new(&config.name);
+    let sites = reload::sites(&core, &config, &pools, &[]);
+    let worker = |sites| {
+        let (core, signature) = (Arc::clone(&core), signature.clone());
+        Arc::new(Worker { core, sites: ArcSwap::from_pointee(sites), signature })
+    };
+    let purges = Purges::new(core.name.as_ref().into(), clock.clone(), store);
+    Ok(Arc::new(Control {
+        path: path.to_owned(),
+        reloading: tokio::sync::Mutex::new(()),
+        workers: sites.into_iter().map(worker).collect(),
+        certificates: Mutex::new(certificates.loaded().to_vec()),
+        shared: Shared::new(config.limits.clone(), certificates),
+        admin_shared: Shared::new(admin_limits(&config), Certificates::default()),
+        gate: config.admin.as_ref().map(|admin| Arc::new(Gate::new(&admin.token, clock))),
+        purges: Arc::new(purges),
+        config: Mutex::new(config),
+        core,
+        log,
+        started: Instant::now(),
+        working: AtomicUsize::new(0),
+        workers_over: CancellationToken::new(),
+    }))
+}
+
+const fn admin_listener(admin: &config::AdminConfig) -> listener::Config {
+    listener::Config { address: admin.address, tls: false }
+}
+
+/// The limits of the admin listener, which connections of clients cannot fill.
+pub(super) fn admin_limits(config: &config::Node) -> listener::Limits {
+    listener::Limits { connections_max: limits::ADMIN_CONNECTIONS_MAX, ..config.limits.clone() }
+}
+
+pub(super) fn certificates(config: &config::Node) -> Result<Certificates, StartError> {
+    Certificates::load(&config.certificates).map_err(StartError::Certificates)
+}
+
+pub(super) fn open_log(config: &access_log::Config) -> Result<Log, StartError> {
+    Log::open(config).map_err(|source| {
+        let target = match &config.target {
+            access_log::Target::File(path) => path.display().to_string(),
+            access_log::Target::Stdout => "stdout".into(),
+            access_log::Target::Off => "off".into(),
+        };
+        StartError::AccessLog { target, source }
+    })
+}
+
+fn store_config(cache: &config::Cache) -> larder_store::Config {
+    larder_store::Config {
+        directory: cache.directory.clone(),
+        memory: cache.memory,
+        disk: cache.disk,
+        object_max: cache.object_max,
+        memory_object_max: cache.memory_object_max,
+        io_threads: cache.io_threads,
+    }
+}
+
+/// The closed sets of words that metrics are counted under.
+fn labels() -> Labels {
+    Labels {
+        served: Served::ALL.map(Served::as_str).to_vec(),
+        not_stored: NotStored::ALL.map(NotStored::as_str).to_vec(),
+        errors: Kind::ALL.map(Kind::as_str).to_vec(),
+    }
+}
