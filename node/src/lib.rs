@@ -3,8 +3,8 @@
 //! `ARCHITECTURE.md` is the map. A file imports only from below its own floor; siblings never meet:
 //!
 //! ```text
-//! main cli > demo > node > config > admin listener > proxy purge > boarding > admit deliver depart fetch pass >
-//! worker > outcome > route filter cache coalesce origin transform rescue access_log > policy > context >
+//! main > cli > demo > node > config > admin listener > proxy purge > boarding > admit deliver depart fetch pass >
+//! worker > outcome > route filter cache coalesce > origin transform rescue access_log > policy > context >
 //! error status > http clock limits tasks telemetry
 //! ```
 

@@ -148,7 +148,8 @@ async fn clients_that_leave_do_not_pile_up() {
         client.raw(&head.as_bytes()[..length]).await;
     }
     larder_tests::until("descriptors to come back", || node.descriptors() < before + 150).await;
-    assert!(origin.open() < 100, "{} origin connections", origin.open());
+    // Two workers may keep 64 unused ones each.
+    larder_tests::until("origin connections to be bounded", || origin.open() <= 2 * 64).await;
     for number in 0..URLS {
         let target = format!("/{number}");
         assert_eq!(node.get(&target).await.version(&target), 1);
