@@ -222,8 +222,25 @@ fn partial(exchange: &Exchange, found: &Found<'_>, compressible: bool) -> Option
     }
 }
 
-/// The form of `found` in `coding`, kept beside it: made once, whoever asks meanwhile reads along.
+/// The form of `found` in `coding`; none where it would have to be made and there is no room for that.
 async fn encoded(
+    worker: &Worker,
+    site: &Arc<Site>,
+    exchange: &Exchange,
+    found: &Found<'_>,
+    coding: Coding,
+) -> Option<Body> {
+    match kept(worker, site, exchange, found, coding).await {
+        Some(source) => Some(source.read(0, None)),
+        None if compress::has_room() => {
+            Some(encode_stream(&site.config.compress, coding, found.source.read(0, None)))
+        }
+        None => None,
+    }
+}
+
+/// The encoded form that is kept beside `found`: made once, whoever asks meanwhile reads along.
+async fn kept(
     worker: &Worker,
     site: &Arc<Site>,
     exchange: &Exchange,
