@@ -22,7 +22,7 @@ pub enum Outcome {
     Shared(Arc<Shared>),
     /// The origin said 304: the stored answer is good again.
     Freshened(Arc<Entry>),
-    /// An answer for one request only. The first who takes it has it; the others go alone.
+    /// An answer for one request only: the one the flight started for. The others go alone.
     Private(NotStored, Arc<Mutex<Option<origin::Answer>>>),
     /// Nothing.
     Failed(Error),

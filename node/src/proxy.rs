@@ -137,7 +137,8 @@ impl Journey<'_> {
                     continue;
                 }
                 Ok(Some(Outcome::Private(why, answer))) => {
-                    let mine = answer.lock().take();
+                    // Whoever else sat in it may have other cookies: it answers the pilot's request only.
+                    let mine = if seat.collapsed { None } else { answer.lock().take() };
                     if let Some(answer) = mine {
                         return deliver::relayed(self.site, self.exchange, Served::Miss, Some(why), answer);
                     }
