@@ -22,6 +22,7 @@ use serde::Deserialize;
 use toml::de::DeTable;
 use tracing::level_filters::LevelFilter;
 
+pub use larder_store::Config as Cache;
 pub use mistake::{Mistake, Mistakes};
 
 use mistake::Lines;
@@ -75,23 +76,6 @@ impl Node {
             |pair: &listener::Certificate| before.contents.get(&pair.cert) == self.contents.get(&pair.cert);
         self.certificates == before.certificates && self.certificates.iter().all(same)
     }
-}
-
-/// Sizes and place of the cache.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cache {
-    /// Directory on disk; unused when `disk` is 0.
-    pub directory: PathBuf,
-    /// Bytes of objects in memory.
-    pub memory: u64,
-    /// Bytes of objects on disk; 0 is memory only.
-    pub disk: u64,
-    /// Bytes of the largest object that is cached.
-    pub object_max: u64,
-    /// Bytes of the largest object that is kept in memory.
-    pub memory_object_max: u64,
-    /// Threads for the disk.
-    pub io_threads: usize,
 }
 
 /// The operator's listener.

@@ -47,18 +47,6 @@ where
     }
 }
 
-/// An error and what caused it, each level once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
-}
-
 impl<B> HttpBody for TimedBody<B>
 where
     B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
@@ -77,7 +65,7 @@ where
                 this.since = None;
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => this.cut(chain(&error)),
+            Poll::Ready(Some(Err(error))) => this.cut(crate::error::chain(&error)),
             Poll::Ready(_) => {
                 this.over = true;
                 Poll::Ready(None)

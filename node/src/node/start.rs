@@ -137,7 +137,7 @@ fn control(
     let clock = Clock::system();
     let pools = reload::pools(&config, None, &clock)?;
     let access_log = open_log(&config.log)?;
-    let store = Store::open(store_config(&config.cache))?;
+    let store = Store::open(config.cache.clone())?;
     let core = Arc::new(Core {
         name: config.name.as_str().into(),
         clock: clock.clone(),
@@ -194,17 +194,6 @@ pub(super) fn open_log(config: &access_log::Config) -> Result<Log, StartError> {
         };
         StartError::AccessLog { target, source }
     })
-}
-
-fn store_config(cache: &config::Cache) -> larder_store::Config {
-    larder_store::Config {
-        directory: cache.directory.clone(),
-        memory: cache.memory,
-        disk: cache.disk,
-        object_max: cache.object_max,
-        memory_object_max: cache.memory_object_max,
-        io_threads: cache.io_threads,
-    }
 }
 
 /// The closed sets of words that metrics are counted under.

@@ -100,7 +100,7 @@ impl HttpBody for AnswerBody {
                     Ok(data) => return this.data(data),
                     Err(_trailers) => {}
                 },
-                Poll::Ready(Some(Err(error))) => return this.cut(Cut::Origin(super::chain(&error))),
+                Poll::Ready(Some(Err(error))) => return this.cut(Cut::Origin(crate::error::chain(&error))),
                 Poll::Ready(None) if this.left.is_some_and(|left| left > 0) => {
                     return this.cut(Cut::Origin("fewer bytes than announced".to_owned()));
                 }

@@ -15,7 +15,7 @@ use super::body::AnswerBody;
 use super::endpoint::{Lease, Live};
 use super::upload::{self, Progress, Upload};
 use super::wire::Meter;
-use super::{Answer, Config, chain, forward};
+use super::{Answer, Config, forward};
 use crate::error::{Error, Kind, Retry, Side};
 use crate::http::{Body, Cut};
 
@@ -157,7 +157,7 @@ fn classify(
 ) -> Failed {
     let request = failed.take_message();
     let error = failed.error();
-    let detail = format!("{endpoint}: {}", chain(error));
+    let detail = format!("{endpoint}: {}", crate::error::chain(error));
     if let Some(cut) = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Cut>()) {
         return Failed { error: Error::client(Kind::RequestBody, cut), request: None };
     }
