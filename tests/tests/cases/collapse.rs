@@ -132,28 +132,37 @@ async fn an_uncacheable_herd_does_not_queue() {
     }
 }
 
+/// Users ask for `target` at the same time; each gets back what only they may see.
+fn users(s: &Stage, count: usize, target: &'static str) -> Vec<JoinHandle<(String, Answer)>> {
+    let address = s.node.http();
+    let one = |user| {
+        spawn(async move {
+            let user = format!("user={user}");
+            let answer = Client::connect(address).await.ask(Ask::get(target).with("cookie", &user)).await;
+            (user, answer)
+        })
+    };
+    (0..count).map(one).collect()
+}
+
 #[tokio::test]
 async fn private_answers_are_never_shared_between_waiters() {
     let s = Stage::new("waiters of a fetch that turns out private each get their own answer").await;
-    let gate = Gate::shut();
-    let held = gate.clone();
-    s.origin.on("/me", move |asked| {
-        let user = asked.get("cookie").unwrap_or("nobody").to_owned();
-        Reply::new(200, user).cache("private").held_by(&held)
-    });
-    let address = s.node.http();
-    let asking = (0..30).map(|user| {
-        spawn(async move {
-            let user = format!("user={user}");
-            (user.clone(), Client::connect(address).await.ask(Ask::get("/me").with("cookie", &user)).await)
-        })
-    });
-    let asking: Vec<_> = asking.collect();
-    gate.reached(1).await;
-    gate.open();
-    for task in asking {
-        let (user, answer) = task.await.unwrap();
-        assert_eq!(answer.text(), user, "another user's answer");
+    for target in ["/1", "/2", "/3", "/4", "/5", "/6", "/7", "/8", "/9", "/10", "/11", "/12"] {
+        let gate = Gate::shut();
+        let held = gate.clone();
+        s.origin.on(target, move |asked| {
+            let user = asked.get("cookie").unwrap_or("nobody").to_owned();
+            Reply::new(200, user).cache("private").held_by(&held)
+        });
+        let users = users(&s, 30, target);
+        gate.reached(1).await;
+        wait_for_seats(&s, 30).await;
+        gate.open();
+        for task in users {
+            let (user, answer) = task.await.unwrap();
+            assert_eq!(answer.text(), user, "another user's answer");
+        }
     }
 }
 
