@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header;
+use http::{HeaderMap, header};
 use larder_store::{Hit, KeyRef};
 
 use crate::cache::stored::Stored;
@@ -10,6 +10,11 @@ use crate::coalesce::{self, Flight, Flights, Pilot};
 use crate::context::Exchange;
 use crate::fetch::{Flightplan, fly};
 use crate::outcome::Outcome;
+use crate::policy::Config;
+use crate::policy::directives::Directives;
+use crate::policy::freshness::Freshness;
+use crate::policy::serving::{self, Serve};
+use crate::status::NotStored;
 use crate::tasks;
 use crate::worker::{Asker, Site, Worker};
 
@@ -23,6 +28,44 @@ pub struct Seat {
     pub bypassed: bool,
     /// Whether the outcome was known before this request came: then it counts only while it is fresh.
     pub late: bool,
+}
+
+impl Seat {
+    /// Whether an answer counts for who sits here. Who boards after the landing has no part in the question, only in an
+    /// answer that may be given out without asking.
+    #[must_use]
+    pub fn counts(&self, site: &Site, exchange: &Exchange, freshness: &Freshness) -> bool {
+        let (policy, request) = (&site.config.policy, &exchange.request.headers);
+        !self.late || serving::serve(policy, request, freshness, false, exchange.now) == Serve::Fresh
+    }
+}
+
+/// Whether a request is none that others may join: what one user is authorised to see (RFC 9111 3.5), and what is not
+/// to be stored by the client's own word.
+#[must_use]
+pub fn asks_alone(policy: &Config, request: &HeaderMap) -> bool {
+    request.contains_key(header::AUTHORIZATION)
+        || (policy.client_directives
+            && request.contains_key(header::CACHE_CONTROL)
+            && Directives::request(request).no_store)
+}
+
+/// Whether who sat in a flight with a private answer goes alone now, or boards anew: what was private because of the
+/// pilot's own fields need not be so for the next.
+#[must_use]
+pub fn alone_after(why: NotStored, request: &HeaderMap) -> bool {
+    match why {
+        NotStored::Cookie => request.contains_key(header::COOKIE),
+        NotStored::Authorization | NotStored::RequestNoStore => false,
+        _ => true,
+    }
+}
+
+/// The flight for `variant` gives its bytes to those who are in it and to nobody else any more: an answer that cannot be
+/// kept. The next need not find that out again.
+pub fn too_late(worker: &Worker, exchange: &Exchange, variant: &str) {
+    let key = KeyRef::new(&exchange.url, variant).hash();
+    worker.core.flights.remember_unshareable(key, exchange.now);
 }
 
 /// Takes a seat, starting the flight where there is none. `None`: the key is known as unshareable and the request asks

@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::limits::{HIT_FOR_MISS_KEYS_MAX, HIT_FOR_MISS_TIME, SEAT_WAIT_MAX, SEATS_MAX};
 
 const SHARDS: usize = 64;
+const UNSAFE_COUNTS: usize = 4096;
 
 type Shard<T> = Mutex<HashMap<u128, Arc<Flight<T>>>>;
 
@@ -23,6 +24,7 @@ pub struct Flights<T> {
     shards: Box<[Shard<T>]>,
     /// URLs for which something is asked or stored now, and how often.
     aloft: Box<[Mutex<HashMap<u128, usize>>]>,
+    unsafe_answers: Box<[AtomicUsize]>,
     /// Keys whose answers could not be shared, each until when it is remembered (hit-for-miss).
     unshareable: moka::sync::Cache<u128, Timestamp>,
 }
@@ -57,7 +59,8 @@ impl<T> Default for Flights<T> {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect();
         let aloft = (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect();
-        Self { shards, aloft, unshareable: moka::sync::Cache::new(HIT_FOR_MISS_KEYS_MAX) }
+        let unsafe_answers = (0..UNSAFE_COUNTS).map(|_| AtomicUsize::new(0)).collect();
+        Self { shards, aloft, unsafe_answers, unshareable: moka::sync::Cache::new(HIT_FOR_MISS_KEYS_MAX) }
     }
 }
 
@@ -103,6 +106,17 @@ impl<T: Clone> Flights<T> {
     /// Whether something that was asked for this URL may still be stored.
     pub fn is_aloft(&self, url: u128) -> bool {
         self.aloft[shard_of(url)].lock().contains_key(&url)
+    }
+
+    /// Notes that an unsafe request for this URL was answered. Several URLs share a count: it may say more than there
+    /// was, never less.
+    pub fn note_unsafe(&self, url: u128) {
+        self.unsafe_answers[unsafe_of(url)].fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Unsafe requests answered so far, for this URL and those it shares a count with.
+    pub fn unsafe_so_far(&self, url: u128) -> usize {
+        self.unsafe_answers[unsafe_of(url)].load(Ordering::Acquire)
     }
 
     /// Remembers that the answers for `key` cannot be shared, so that the next herd does not queue.
@@ -217,6 +231,10 @@ impl<T> Drop for Pilot<T> {
         let _ = self.flight.over.set(());
         self.flight.moved.notify_waiters();
     }
+}
+
+const fn unsafe_of(url: u128) -> usize {
+    (url >> 64) as usize % UNSAFE_COUNTS
 }
 
 const fn shard_of(key: u128) -> usize {

@@ -122,8 +122,9 @@ async fn land(
     let (laid, answer, length) = match prepare(worker, &plan, answer, asked, came) {
         Ok(prepared) => prepared,
         Err((why, answer)) => {
-            // An origin in trouble may share again in a second; everything else stays as it is for a while.
-            if !answer.head.status.is_server_error() {
+            // An origin in trouble may share again in a second, and what the pilot's own fields forbid says nothing
+            // about the next request; everything else stays as it is for a while.
+            if !answer.head.status.is_server_error() && !why.is_the_askers() {
                 core.flights.remember_unshareable(plan.key, came);
             }
             if let Some(entry) = plan.stale.as_ref().filter(|_| replaces(why, answer.head.status)) {
@@ -144,6 +145,9 @@ async fn land(
         born: plan.born,
     })));
     if let Err(why) = laid.fill(&core.cache, answer.body).await {
+        if matches!(why, NotStored::TooLarge | NotStored::StoreBusy) {
+            core.flights.remember_unshareable(plan.key, core.clock.now());
+        }
         event::NotStored { reason: why.as_str(), url: &plan.url }.emit(&core.metrics);
     }
 }

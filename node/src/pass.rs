@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Method, StatusCode, header, response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use larder_store::{Hit, KeyRef, Peek, Purge, Selector, Seq};
+use larder_store::{Hit, KeyRef, Purge, Selector, Seq};
 
 use crate::cache::fill::Follow;
 use crate::cache::lay::Told;
@@ -52,6 +52,8 @@ pub async fn pass(
         whole => whole,
     };
     let asked = worker.core.clock.now();
+    let (flights, url) = (&worker.core.flights, KeyRef::new(&exchange.url, "").hash());
+    let unsafe_before = flights.unsafe_so_far(url);
     let answer = site.pool.send(head, body).await.map_err(|error| {
         if over.load(Ordering::Relaxed) { Error::client(Kind::RequestTooLarge, error) } else { error }
     })?;
@@ -69,6 +71,8 @@ pub async fn pass(
         }
         Method::POST => {
             let born = invalidate(worker, exchange, &answer.head).await;
+            // Another unsafe request that was answered meanwhile may have changed what this answer says.
+            let born = born.filter(|_| flights.unsafe_so_far(url) == unsafe_before + 1);
             Ok(keep(worker, site, exchange, born, answer, asked))
         }
         _ => {
@@ -156,10 +160,10 @@ async fn invalidate(worker: &Worker, exchange: &Exchange, answer: &response::Par
     }
     let mut urls = invalidation::targets(&exchange.url, &answer.headers);
     urls.push(exchange.url.clone());
-    urls.retain(|url| {
-        let key = KeyRef::new(url, "");
-        core.flights.is_aloft(key.hash()) || !matches!(core.cache.store().peek(key), Peek::Absent)
-    });
+    for url in &urls {
+        core.flights.note_unsafe(KeyRef::new(url, "").hash());
+    }
+    urls.retain(|url| core.flights.is_aloft(KeyRef::new(url, "").hash()) || core.cache.store().may_hold(url));
     if urls.is_empty() {
         return Some(before);
     }

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, header};
+use http::Method;
 use http_body::Body as _;
 use larder_store::Hit;
 
@@ -108,21 +108,23 @@ impl Journey<'_> {
         if self.exchange.request.method == Method::HEAD && !asks {
             return self.pass(why, stale, Body::Empty).await;
         }
-        // What one user is authorised to see is asked for alone (RFC 9111 3.5).
-        let mut alone = self.exchange.request.headers.contains_key(header::AUTHORIZATION);
+        let mut alone = boarding::asks_alone(&self.site.config.policy, &self.exchange.request.headers);
         let own_encoding = self.site.config.compress.enabled;
         loop {
             let boarded = boarding::board(self.worker, self.site, self.exchange, &variant, stale, alone);
             let Some(seat) = boarded else { return self.pass(Forward::Bypass, None, Body::Empty).await };
             self.exchange.facts.collapsed = seat.collapsed;
             self.exchange.facts.forward = Some(if seat.bypassed { Forward::Bypass } else { why });
-            // Who boards after the landing has no part in the question, only in an answer that is fresh.
-            let counts = |freshness: &Freshness| !seat.late || freshness.is_fresh(self.exchange.now);
+            let counts = |freshness: &Freshness| seat.counts(self.site, self.exchange, freshness);
             let error = match seat.flight.outcome().await {
                 Ok(Some(Outcome::Shared(shared))) => {
                     let mine = shared.secondary(&self.exchange.request.headers, own_encoding);
                     if mine == shared.variant && counts(&shared.answer.freshness) {
-                        return deliver::shared(self.worker, self.site, self.exchange, &shared).await;
+                        // Held until the answer is made, so that its first bytes do not leave meanwhile.
+                        if let Some(_held) = shared.tap.reader(0) {
+                            return deliver::shared(self.worker, self.site, self.exchange, &shared).await;
+                        }
+                        boarding::too_late(self.worker, self.exchange, &variant);
                     }
                     // Another variant has a flight of its own; the second time go alone rather than in circles.
                     alone = variant == mine;
@@ -142,7 +144,7 @@ impl Journey<'_> {
                     if let Some(answer) = mine {
                         return deliver::relayed(self.site, self.exchange, Served::Miss, Some(why), answer);
                     }
-                    alone = true;
+                    alone = boarding::alone_after(why, &self.exchange.request.headers);
                     continue;
                 }
                 Ok(Some(Outcome::Failed(error))) => error,
@@ -171,6 +173,7 @@ impl Journey<'_> {
         let request = &self.exchange.request.headers;
         if let Some((hit, stored)) = stale.and_then(answer)
             && serving::may_serve_after(error.kind, policy, request, &stored.freshness, hit.expired, now)
+            && self.worker.core.cache.is_alive(&hit.entry).await
         {
             self.exchange.facts.detail = Some(error.kind.as_str());
             return self.stored(Served::Stale, &hit.entry, variant).await;

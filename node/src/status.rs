@@ -111,6 +111,12 @@ pub enum NotStored {
 }
 
 impl NotStored {
+    /// Whether the reason is in the request of the one who asked and not in the answer.
+    #[must_use]
+    pub const fn is_the_askers(self) -> bool {
+        matches!(self, Self::RequestNoStore | Self::Cookie | Self::Authorization)
+    }
+
     /// Every reason, for the label sets of metrics.
     pub const ALL: [Self; 17] = [
         Self::Method,

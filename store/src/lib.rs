@@ -102,6 +102,8 @@ mod tiers;
 #[cfg(feature = "engine")]
 mod upkeep;
 #[cfg(feature = "engine")]
+mod urls;
+#[cfg(feature = "engine")]
 mod writer;
 
 pub use purge::{Purge, Receipt, Recorded, Selector, SelectorError, Seq};

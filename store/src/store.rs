@@ -75,8 +75,10 @@ impl<H: Head> Store<H> {
             let (memory, tables) = (Arc::clone(&memory), Arc::clone(ledger.tables()));
             disk.set_above(Box::new(MemoryAbove { memory, tables }));
         }
+        let urls = disk.as_ref().map_or_else(Arc::default, |disk| Arc::clone(&disk.urls));
         let shared = Arc::new(Shared {
             memory,
+            urls,
             behind: Behind::new((config.memory / 8).max(BEHIND_BYTES_MIN)),
             disk,
             tables: Arc::clone(ledger.tables()),
@@ -141,10 +143,18 @@ impl<H: Head> Store<H> {
     }
 
     fn parts(&self, key: Key, head: H, tags: &[String], born: Seq) -> Parts<H> {
+        self.0.urls.add(key.url());
         let tags = tags.iter().take(TAGS_MAX).map(|tag| tag_hash(tag)).collect();
         let mut parts = Parts { key, head, tags, born, checked: born.0, dead: false, expired: false };
         self.0.check(&mut parts);
         parts
+    }
+
+    /// Whether there may be an entry of `url`, under whatever variant: no is certain, and a yes stays for a while after
+    /// the last one has gone.
+    #[must_use]
+    pub fn may_hold(&self, url: &str) -> bool {
+        self.0.urls.may_hold(url)
     }
 
     /// Forgets one entry, here and now; the disk follows behind.

@@ -23,6 +23,7 @@ use crate::purge::ledger::Ledger;
 use crate::purge::tables::Tables;
 use crate::stats::Counters;
 use crate::tier::{Hit, Load, Peek, Tier};
+use crate::urls::Urls;
 use crate::writer::Parts;
 
 /// What all clones of a store share.
@@ -30,6 +31,8 @@ use crate::writer::Parts;
 pub(crate) struct Shared<H: Head> {
     pub(crate) config: Config,
     pub(crate) memory: Arc<Memory<H>>,
+    /// What may be stored, by URL.
+    pub(crate) urls: Arc<Urls>,
     pub(crate) behind: Behind<H>,
     pub(crate) disk: Option<Arc<Disk>>,
     pub(crate) tables: Arc<Tables>,

@@ -99,9 +99,21 @@ impl Cache {
         }
         let mut headers = validation::merge_304(config, &stored.headers, update);
         let Told { request, asked, came, .. } = *told;
-        if storing::may_store(config, &Method::GET, request, stored.status, &headers).is_err() {
+        if vary::parse(&headers) != vary::parse(&stored.headers) {
+            // It lies under the wrong secondary key now (RFC 9111 4.1).
             self.store().remove(entry.key().as_ref());
             return None;
+        }
+        match storing::may_store(config, &Method::GET, request, stored.status, &headers) {
+            Ok(()) => {}
+            // Confirmed for this one request; nothing of it is kept, and nothing of the stored answer is lost.
+            Err(why) if why.is_the_askers() => {
+                return self.is_alive(entry).await.then(|| Arc::clone(entry));
+            }
+            Err(_) => {
+                self.store().remove(entry.key().as_ref());
+                return None;
+            }
         }
         let freshness = freshness::freshness(config, request, stored.status, &headers, asked, came);
         freshness::ensure_date(&mut headers, came);

@@ -164,6 +164,12 @@ impl Cache {
         }
     }
 
+    /// Whether `entry` is still what lies under its key: neither purged nor replaced since it was found.
+    pub async fn is_alive(&self, entry: &Entry) -> bool {
+        let Stored::Answer(answer) = entry.head() else { return false };
+        self.get(entry.key().as_ref()).await.is_some_and(|hit| is_derived(&hit, answer))
+    }
+
     /// Starts to store an answer under its secondary key.
     pub fn begin(
         &self,

@@ -39,6 +39,7 @@ use crate::fault::Faults;
 use crate::fill::Fill;
 use crate::limits::{CLOSE_WAIT, STALL, STEP_BACK};
 use crate::stats::Counters;
+use crate::urls::Urls;
 
 use blocks::{Blocks, Found, cost};
 use content::{Content, describe};
@@ -68,6 +69,8 @@ pub(crate) struct Disk {
     content: Content,
     blocks: Blocks,
     slots: Slots,
+    /// What may be here, by URL; the tiers above add to it.
+    pub(crate) urls: Arc<Urls>,
     index: Index,
     keeper: Keeper,
     pool: Arc<Pool>,
@@ -102,6 +105,7 @@ impl Disk {
             content,
             blocks: found.blocks,
             slots: found.slots,
+            urls: Arc::new(found.urls),
             index: found.index,
             keeper: Keeper::default(),
             pool: Pool::start(threads.max(2)).map_err(OpenError::Thread)?,

@@ -13,6 +13,7 @@ use super::record::Record;
 use super::slots::{Slot, Slots, record_cost};
 use crate::error::OpenError;
 use crate::fault::Faults;
+use crate::urls::Urls;
 
 /// The directory's format; another one is set aside.
 const FORMAT: &str = "larder-store 1\n";
@@ -24,6 +25,7 @@ pub(super) struct Found {
     pub(super) index: Index,
     pub(super) slots: Slots,
     pub(super) blocks: Blocks,
+    pub(super) urls: Urls,
     /// The highest position of a purge that the index knows of.
     pub(super) seq: u64,
     /// Records that are damaged and must go.
@@ -45,20 +47,22 @@ pub(super) fn recover(directory: &Path, budget: u64, faults: &Arc<Faults>) -> Re
             scan = Scan::new(budget);
         }
     }
-    let Scan { slots, blocks, seq, corrupt } = scan;
-    Ok(Found { lock, index, slots, blocks, seq, corrupt })
+    let Scan { slots, blocks, urls, seq, corrupt } = scan;
+    Ok(Found { lock, index, slots, blocks, urls, seq, corrupt })
 }
 
 struct Scan {
     slots: Slots,
     blocks: Blocks,
+    urls: Urls,
     seq: u64,
     corrupt: Vec<u128>,
 }
 
 impl Scan {
     fn new(budget: u64) -> Self {
-        Self { slots: Slots::new(), blocks: Blocks::new(budget), seq: 0, corrupt: Vec::new() }
+        let (slots, blocks, urls) = (Slots::new(), Blocks::new(budget), Urls::default());
+        Self { slots, blocks, urls, seq: 0, corrupt: Vec::new() }
     }
 
     fn take(&mut self, hash: u128, bytes: &[u8]) {
@@ -75,6 +79,7 @@ impl Scan {
             self.corrupt.push(hash);
             return;
         }
+        self.urls.add(record.url);
         record.blocks.iter().for_each(|block| self.blocks.restore(block));
         self.blocks.space.charge(record_cost(size));
         self.seq = self.seq.max(record.born);

@@ -13,6 +13,8 @@ mod harness;
 mod invalidation;
 mod large;
 mod limits;
+
+mod neighbours;
 mod purge;
 mod ranges;
 mod seeing;
