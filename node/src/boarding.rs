@@ -6,7 +6,7 @@ use http::{HeaderMap, header};
 use larder_store::{Hit, KeyRef};
 
 use crate::cache::stored::Stored;
-use crate::coalesce::{self, Flight, Flights, Pilot};
+use crate::coalesce::{self, Flight, Flights, Pilot, Waited};
 use crate::context::Exchange;
 use crate::fetch::{Flightplan, fly};
 use crate::outcome::Outcome;
@@ -31,6 +31,14 @@ pub struct Seat {
 }
 
 impl Seat {
+    /// Waits for what the flight brings home: without limit in one's own, for [`Waited`] at the most in another's.
+    ///
+    /// # Errors
+    /// [`Waited`].
+    pub async fn outcome(&self) -> Result<Option<Outcome>, Waited> {
+        if self.collapsed { self.flight.outcome().await } else { Ok(self.flight.landing().await) }
+    }
+
     /// Whether an answer counts for who sits here. Who boards after the landing has no part in the question, only in an
     /// answer that may be given out without asking.
     #[must_use]

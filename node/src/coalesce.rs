@@ -160,26 +160,29 @@ impl<T: Clone> Flight<T> {
         self.outcome.get().is_some()
     }
 
-    /// Waits for the outcome; `None` when the flight ended without one.
+    /// Waits for the outcome; `None` when the flight ended without one. For the pilot's own seat: the origin's timeouts
+    /// bound it.
+    pub async fn landing(&self) -> Option<T> {
+        loop {
+            let moved = self.moved.notified();
+            tokio::pin!(moved);
+            moved.as_mut().enable();
+            if let Some(outcome) = self.outcome.get() {
+                return Some(outcome.clone());
+            }
+            if self.over.get().is_some() {
+                return None;
+            }
+            moved.await;
+        }
+    }
+
+    /// [`Flight::landing`] for who waits in another request's flight.
     ///
     /// # Errors
     /// [`Waited`] after [`SEAT_WAIT_MAX`].
     pub async fn outcome(&self) -> Result<Option<T>, Waited> {
-        let landed = async {
-            loop {
-                let moved = self.moved.notified();
-                tokio::pin!(moved);
-                moved.as_mut().enable();
-                if let Some(outcome) = self.outcome.get() {
-                    return Some(outcome.clone());
-                }
-                if self.over.get().is_some() {
-                    return None;
-                }
-                moved.await;
-            }
-        };
-        tokio::time::timeout(SEAT_WAIT_MAX, landed).await.map_err(|_| Waited(SEAT_WAIT_MAX))
+        tokio::time::timeout(SEAT_WAIT_MAX, self.landing()).await.map_err(|_| Waited(SEAT_WAIT_MAX))
     }
 }
 

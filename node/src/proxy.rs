@@ -116,7 +116,7 @@ impl Journey<'_> {
             self.exchange.facts.collapsed = seat.collapsed;
             self.exchange.facts.forward = Some(if seat.bypassed { Forward::Bypass } else { why });
             let counts = |freshness: &Freshness| seat.counts(self.site, self.exchange, freshness);
-            let error = match seat.flight.outcome().await {
+            let error = match seat.outcome().await {
                 Ok(Some(Outcome::Shared(shared))) => {
                     let mine = shared.secondary(&self.exchange.request.headers, own_encoding);
                     if mine == shared.variant && counts(&shared.answer.freshness) {

@@ -13,9 +13,9 @@ async fn behind(s: &Stage, first: Ask, target: &'static str, count: usize, gate:
     let others: Vec<_> = (0..count).map(one).collect();
     until("all clients to be accepted", || s.node.descriptors() > count).await;
     gate.open();
-    assert_eq!(leader.await.unwrap().version(target), 1);
+    assert_eq!(leader.await.expect("the first client's answer").version(target), 1);
     for other in others {
-        assert_eq!(other.await.unwrap().version(target), 1);
+        assert_eq!(other.await.expect("another client's answer").version(target), 1);
     }
     s.origin.count(target)
 }
