@@ -50,14 +50,14 @@ async fn stored(worker: &Worker, site: &Arc<Site>, exchange: &mut Exchange, foun
     shape(exchange, &found, now, coding, form)
 }
 
-/// [`stored`] for a fresh entry, without waiting; `None` where something it needs is not in memory.
+/// [`entry`] for a fresh one, without waiting; `None` where something it needs is not in memory.
 pub fn at_once(
     worker: &Worker,
     site: &Site,
     exchange: &mut Exchange,
     entry: &Arc<Entry>,
-    answer: &Answer,
 ) -> Option<Response> {
+    let Stored::Answer(answer) = entry.head() else { return None };
     let source = Source::Entry(Arc::clone(entry));
     let found = Found { answer, source, variant: entry.key().variant(), born: entry.born() };
     let coding = coding(site, exchange, &found);
@@ -72,7 +72,7 @@ pub fn at_once(
     Some(shape(exchange, &found, now, coding, form))
 }
 
-/// [`stored`] for an entry of the store.
+/// The answer to this exchange from an entry of the store.
 pub async fn entry(
     worker: &Worker,
     site: &Arc<Site>,
@@ -82,13 +82,18 @@ pub async fn entry(
     variant: &str,
 ) -> Response {
     // Lookups give answers only; the list of a URL's variants is no answer.
-    let Stored::Answer(answer) = entry.head() else { return rescue::refused(rescue::Refusal::BadRequest) };
+    let Stored::Answer(answer) = entry.head() else {
+        return rescue::refused(rescue::Refusal::BadRequest, &mut exchange.facts);
+    };
     exchange.facts.served = served;
+    if served == Served::Revalidated {
+        exchange.facts.forward_status = Some(StatusCode::NOT_MODIFIED.as_u16());
+    }
     let found = Found { answer, source: Source::Entry(Arc::clone(entry)), variant, born: entry.born() };
     stored(worker, site, exchange, found).await
 }
 
-/// [`stored`] for an answer that is on its way into the store.
+/// The answer to this exchange from what is on its way into the store.
 pub async fn shared(worker: &Worker, site: &Arc<Site>, exchange: &mut Exchange, shared: &Shared) -> Response {
     let facts = &mut exchange.facts;
     (facts.served, facts.stored) = (Served::Miss, true);

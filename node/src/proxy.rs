@@ -41,11 +41,14 @@ pub async fn serve(worker: Arc<Worker>, request: http::Request<Body>, client: Cl
     let (head, body) = request.into_parts();
     let mut exchange = admit::note(&worker, head, client);
     match admit::admit(&worker, &mut exchange, &body) {
-        Err(refusal) => depart::finish(&worker, None, exchange, rescue::refused(refusal)),
+        Err(refusal) => {
+            let response = rescue::refused(refusal, &mut exchange.facts);
+            depart::finish(&worker, None, exchange, response)
+        }
         Ok(site) => {
             let mut journey = Journey { worker: &worker, site: &site, exchange: &mut exchange };
             // In a box, so that the way of a hit does not carry the weight of all the others.
-            let response = match journey.at_once(&body) {
+            let response = match journey.at_once() {
                 Some(response) => response,
                 None => Box::pin(journey.begin(body)).await,
             };
@@ -56,52 +59,49 @@ pub async fn serve(worker: Arc<Worker>, request: http::Request<Body>, client: Cl
 
 impl Journey<'_> {
     /// A fresh answer in memory: nothing to wait for.
-    fn at_once(&mut self, body: &Body) -> Option<Response> {
-        if !matches!(self.exchange.request.method, Method::GET | Method::HEAD) || !body.is_end_stream() {
+    fn at_once(&mut self) -> Option<Response> {
+        if !matches!(self.exchange.request.method, Method::GET | Method::HEAD) {
             return None;
         }
         let (cache, config) = (&self.worker.core.cache, &self.site.config);
         let request = &self.exchange.request.headers;
         let hit = cache.lookup_now(&self.exchange.url, request, config.compress.enabled)?;
-        let (_, answer) = answer(&hit)?;
-        match serving::serve(&config.policy, request, &answer.freshness, hit.expired, self.exchange.now) {
-            Serve::Fresh => deliver::at_once(self.worker, self.site, self.exchange, &hit.entry, answer),
+        match self.verdict(&hit)? {
+            Serve::Fresh => deliver::at_once(self.worker, self.site, self.exchange, &hit.entry),
             Serve::StaleWhileRevalidate | Serve::Revalidate(_) => None,
         }
+    }
+
+    /// Whether a stored answer may be given out; `None` where what lies there is no answer.
+    fn verdict(&self, hit: &Hit<Stored>) -> Option<Serve> {
+        let (request, (_, answer)) = (&self.exchange.request.headers, answer(hit)?);
+        let policy = &self.site.config.policy;
+        Some(serving::serve(policy, request, &answer.freshness, hit.expired, self.exchange.now))
     }
 
     async fn begin(mut self, body: Body) -> Response {
         if !matches!(self.exchange.request.method, Method::GET | Method::HEAD) {
             return self.pass(Forward::Method, None, body).await;
         }
-        // A body on a GET has no meaning that the key could hold (RFC 9110 9.3.1).
-        if !body.is_end_stream() {
-            return self.pass(Forward::Bypass, None, body).await;
-        }
-        self.lookup().await
-    }
-
-    async fn lookup(mut self) -> Response {
-        let (cache, policy) = (&self.worker.core.cache, &self.site.config.policy);
-        let request = &self.exchange.request.headers;
+        let (cache, request) = (&self.worker.core.cache, &self.exchange.request.headers);
         let found = cache.lookup(&self.exchange.url, request, self.site.config.compress.enabled).await;
-        let Some((hit, answer)) = found.hit.as_ref().and_then(answer) else {
-            return self.miss(found.why, found.variant, None).await;
-        };
-        match serving::serve(policy, request, &answer.freshness, hit.expired, self.exchange.now) {
-            Serve::Fresh => self.stored(Served::Hit, &hit.entry, &found.variant).await,
-            Serve::StaleWhileRevalidate => {
+        match found.hit.as_ref().and_then(|hit| Some((hit, self.verdict(hit)?))) {
+            Some((hit, Serve::Fresh)) => self.stored(Served::Hit, &hit.entry, &found.variant).await,
+            Some((hit, Serve::StaleWhileRevalidate)) => {
                 boarding::refresh(self.worker, self.site, self.exchange, &found.variant, hit);
                 self.stored(Served::Stale, &hit.entry, &found.variant).await
             }
-            Serve::Revalidate(why) => self.miss(why, found.variant.clone(), Some(hit)).await,
+            // A body on a GET has no meaning that the key could hold (RFC 9110 9.3.1).
+            _ if !body.is_end_stream() => self.pass(Forward::Bypass, None, body).await,
+            Some((hit, Serve::Revalidate(why))) => self.miss(why, found.variant.clone(), Some(hit)).await,
+            None => self.miss(found.why, found.variant, None).await,
         }
     }
 
     /// Nothing that may be served as it is: fetch it, together with whoever else asks for the same.
     async fn miss(&mut self, why: Forward, mut variant: String, stale: Option<&Hit<Stored>>) -> Response {
         if serving::only_if_cached(&self.site.config.policy, &self.exchange.request.headers) {
-            return rescue::refused(Refusal::OnlyIfCached);
+            return rescue::refused(Refusal::OnlyIfCached, &mut self.exchange.facts);
         }
         // A HEAD joins in asking about what is stored; for the whole it does not.
         let asks = stale.and_then(answer).is_some_and(|(_, old)| validation::has_validator(&old.headers));

@@ -2,8 +2,10 @@
 
 use http::{HeaderValue, StatusCode, header};
 
+use crate::context::Facts;
 use crate::error::{Error, Kind};
 use crate::http::{Body, Response};
+use crate::status::Served;
 
 /// Why the node itself answers a request before the cache is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +69,9 @@ pub fn failed(error: &Error) -> Response {
 
 /// The answer to a refusal; the connection closes where the rest of the request may still be under way.
 #[must_use]
-pub fn refused(refusal: Refusal) -> Response {
+pub fn refused(refusal: Refusal, facts: &mut Facts) -> Response {
     let (status, word) = refusal.told();
+    (facts.served, facts.detail) = (Served::Refused, Some(word));
     let mut response = page(status, word);
     if matches!(refusal, Refusal::BadRequest | Refusal::TargetTooLong | Refusal::BodyTooLarge) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

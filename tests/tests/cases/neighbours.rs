@@ -172,3 +172,35 @@ async fn who_comes_late_to_an_answer_too_large_to_keep_gets_all_of_it() {
     gate.open();
     assert!(early.await.unwrap() >= SIZE, "a page has a line about itself and then its size");
 }
+
+#[tokio::test]
+async fn a_body_on_a_get_bypasses_nothing_that_is_stored() {
+    let s =
+        Stage::new("a GET with a body for a stored page is a hit, its body never read as a request").await;
+    s.origin.on("/page", |asked| Reply::page(asked).cache("max-age=600"));
+    s.warm("/page").await;
+    let asked = s.origin.total();
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    let answer = s.ask(Ask::get("/page").body(smuggled)).await;
+    assert!(answer.hit());
+    assert_eq!(s.origin.total(), asked);
+    let fetched = s.ask(Ask::get("/other").body("x")).await;
+    assert_eq!(fetched.cache_status().fwd(), Some("bypass"));
+}
+
+#[tokio::test]
+async fn a_refusal_says_why() {
+    let s = Stage::new("what the node refuses itself has its word in Cache-Status").await;
+    let answer = s.ask(Ask::get("/none").with("cache-control", "only-if-cached")).await;
+    assert_eq!(
+        (answer.status, answer.get("cache-status").unwrap_or_default()),
+        (504, "edge-1; detail=only-if-cached")
+    );
+    s.origin.on("/page", |asked| Reply::validated(asked).cache("max-age=0"));
+    s.get("/page").await;
+    let confirmed = s.get("/page").await;
+    assert!(
+        confirmed.get("cache-status").unwrap_or_default().contains("fwd=stale; fwd-status=304"),
+        "{confirmed:?}"
+    );
+}
