@@ -254,9 +254,19 @@ impl<H: Head> Shared<H> {
         Ok(entry)
     }
 
-    /// The same body under new facts; `None` if they are dead.
-    pub(crate) fn renew(self: &Arc<Self>, old: &Entry<H>, parts: Parts<H>) -> Option<Arc<Entry<H>>> {
-        self.entry(parts, old.body().clone()).ok().map(|entry| self.keep_now(entry))
+    /// The same body under new facts; `None` if they or what they are about are dead.
+    pub(crate) fn renew(self: &Arc<Self>, old: &Entry<H>, mut parts: Parts<H>) -> Option<Arc<Entry<H>>> {
+        let (url, born) = (old.key().url(), parts.born.0);
+        let held = self.tables.hold();
+        // A purge may have named what the new facts no longer say.
+        let dead = held.verdict(url, old.tags(), old.born().0, old.checked()).dead;
+        let before = held.verdict(url, old.tags(), born, old.checked());
+        let now = held.verdict(url, &parts.tags, born, parts.checked);
+        parts.dead |= dead || before.dead || now.dead;
+        parts.expired |= before.expired || now.expired;
+        parts.checked = held.seq();
+        let entry = made(parts, old.body().clone()).ok()?;
+        Some(self.keep_now(entry))
     }
 
     async fn on_disk<R: Send + 'static>(
@@ -274,11 +284,7 @@ impl<H: Head> Shared<H> {
 
     fn entry(&self, mut parts: Parts<H>, body: EntryBody) -> Result<Arc<Entry<H>>, NotKept> {
         self.check(&mut parts);
-        if parts.dead {
-            return Err(NotKept::Purged);
-        }
-        let Parts { key, head, tags, born, checked, expired, .. } = parts;
-        Ok(Arc::new(Entry::new(key, head, tags, born, body, checked, expired)))
+        made(parts, body)
     }
 
     /// Into memory now, to disk behind.
@@ -378,21 +384,22 @@ impl<H: Head> Shared<H> {
                 return Err(why);
             }
             let slot = Slot::new(key.hash(), entry.born().0, entry.len(), record.len() as u32);
-            let (tags, born) = (entry.tags(), entry.born().0);
-            let outcome = self.tables.during(key.url(), tags, born, entry.checked(), |verdict| {
-                if verdict.dead {
-                    Outcome::Dead
-                } else if verdict.expired && !expired {
-                    Outcome::Changed
-                } else {
-                    let mut locked = self.behind.lock();
-                    if !admit(&mut locked) {
-                        return Outcome::Superseded;
-                    }
+            let held = self.tables.hold();
+            let verdict = held.verdict(key.url(), entry.tags(), entry.born().0, entry.checked());
+            let outcome = if verdict.dead {
+                Outcome::Dead
+            } else if verdict.expired && !expired {
+                Outcome::Changed
+            } else {
+                let mut locked = self.behind.lock();
+                if admit(&mut locked) {
                     disk.put(slot, Arc::clone(&record));
                     Outcome::Stored
+                } else {
+                    Outcome::Superseded
                 }
-            });
+            };
+            drop(held);
             match outcome {
                 Outcome::Stored => return Ok(()),
                 Outcome::Changed => disk.unreserve_record(&record, Vec::new()),
@@ -422,6 +429,14 @@ impl<H: Head> Shared<H> {
         Counters::add(&self.counters.not_kept);
         why
     }
+}
+
+fn made<H: Head>(parts: Parts<H>, body: EntryBody) -> Result<Arc<Entry<H>>, NotKept> {
+    if parts.dead {
+        return Err(NotKept::Purged);
+    }
+    let Parts { key, head, tags, born, checked, expired, .. } = parts;
+    Ok(Arc::new(Entry::new(key, head, tags, born, body, checked, expired)))
 }
 
 /// Makes sure the blocks of a body are on disk, with a reference for each. Blocks.
