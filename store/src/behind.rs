@@ -78,13 +78,13 @@ impl<H> Locked<'_, H> {
         removed.is_some()
     }
 
-    pub(crate) fn contains(&self, hash: u128) -> bool {
-        self.waiting.entries.contains_key(&hash)
+    pub(crate) fn get(&self, hash: u128) -> Option<&Arc<Entry<H>>> {
+        self.waiting.entries.get(&hash)
     }
 
     /// Whether this very entry waits.
     pub(crate) fn has(&self, entry: &Arc<Entry<H>>) -> bool {
-        self.waiting.entries.get(&entry.key().hash()).is_some_and(|found| Arc::ptr_eq(found, entry))
+        self.get(entry.key().hash()).is_some_and(|found| Arc::ptr_eq(found, entry))
     }
 
     fn note(&self) {

@@ -34,6 +34,8 @@ pub struct Entry<H> {
     body: EntryBody,
     checked: Checked,
     id: OnceLock<u64>,
+    /// The version of its slot on disk; 0 while it has none.
+    slot: AtomicU64,
 }
 
 /// Where the bytes are.
@@ -61,7 +63,7 @@ impl<H> Entry<H> {
         expired: bool,
     ) -> Self {
         let checked = Checked(AtomicU64::new(checked | if expired { EXPIRED } else { 0 }));
-        Self { key, head, tags, born, body, checked, id: OnceLock::new() }
+        Self { key, head, tags, born, body, checked, id: OnceLock::new(), slot: AtomicU64::new(0) }
     }
 
     /// What it is found by.
@@ -158,6 +160,16 @@ impl<H> Entry<H> {
             (now & !EXPIRED <= seq).then_some(seq | (now & EXPIRED) | if expired { EXPIRED } else { 0 })
         });
         Some(expired)
+    }
+
+    /// Notes where on disk it lies.
+    pub(crate) fn place(&self, version: u64) {
+        self.slot.store(version, Ordering::Release);
+    }
+
+    /// Whether it lies where `version` says; the same entry read twice does.
+    pub(crate) fn lies_in(&self, version: u64) -> bool {
+        self.slot.load(Ordering::Acquire) == version
     }
 
     /// The position it was last checked at.

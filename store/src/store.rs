@@ -129,7 +129,8 @@ impl<H: Head> Store<H> {
         Writer { shared: Arc::clone(shared), fill, parts: Some(parts), length, written: 0 }
     }
 
-    /// The same body under a new head, after the origin has confirmed it (304). `None` if it was purged (hard) meanwhile.
+    /// The same body under a new head, after the origin has confirmed it (304). `None` if it was purged (hard), replaced or
+    /// removed meanwhile.
     #[expect(clippy::unused_async, reason = "whether it waits for the disk is ours to change")]
     pub async fn refresh(
         &self,

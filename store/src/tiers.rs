@@ -211,8 +211,9 @@ impl<H: Head> Shared<H> {
         let entry =
             Entry::new(key, head, record.tags.into(), Seq(record.born), body, checked, record.expired);
         let entry = Arc::new(entry);
+        entry.place(slot.version);
         let locked = self.behind.lock();
-        if !locked.contains(hash) && disk.slot(hash).is_some_and(|now| now.version == slot.version) {
+        if locked.get(hash).is_none() && disk.slot(hash).is_some_and(|now| now.version == slot.version) {
             self.memory.insert(Arc::clone(&entry));
         }
         drop(locked);
@@ -238,7 +239,14 @@ impl<H: Head> Shared<H> {
         fill: &Arc<Fill>,
     ) -> Result<Arc<Entry<H>>, NotKept> {
         let entry = match whole {
-            Whole::Memory(bytes) => self.keep_now(self.entry(parts, EntryBody::Memory(bytes))?),
+            Whole::Memory(bytes) => {
+                let entry = self.entry(parts, EntryBody::Memory(bytes))?;
+                let mut locked = self.behind.lock();
+                if self.is_newest(&locked, &entry) {
+                    self.keep_now(&mut locked, &entry);
+                }
+                entry
+            }
             Whole::Disk(blocks) => {
                 let fill = Arc::clone(fill);
                 let shared = Arc::clone(self);
@@ -257,9 +265,24 @@ impl<H: Head> Shared<H> {
         Ok(entry)
     }
 
-    /// The same body under new facts; `None` if they are dead.
-    pub(crate) fn renew(self: &Arc<Self>, old: &Entry<H>, parts: Parts<H>) -> Option<Arc<Entry<H>>> {
-        self.entry(parts, old.body().clone()).ok().map(|entry| self.keep_now(entry))
+    /// The same body under new facts; `None` if they or what they are about are dead, or something else is there by now.
+    pub(crate) fn renew(self: &Arc<Self>, old: &Arc<Entry<H>>, mut parts: Parts<H>) -> Option<Arc<Entry<H>>> {
+        let (url, born) = (old.key().url(), parts.born.0);
+        let held = self.tables.hold();
+        // A purge may have named what the new facts no longer say.
+        let dead = held.verdict(url, old.tags(), old.born().0, old.checked()).dead;
+        let before = held.verdict(url, old.tags(), born, old.checked());
+        let now = held.verdict(url, &parts.tags, born, parts.checked);
+        parts.dead |= dead || before.dead || now.dead;
+        parts.expired |= before.expired || now.expired;
+        parts.checked = held.seq();
+        parts.born = parts.born.max(old.born());
+        let entry = made(parts, old.body().clone()).ok()?;
+        let mut locked = self.behind.lock();
+        self.is_present(&locked, old).then(|| {
+            self.keep_now(&mut locked, &entry);
+            entry
+        })
     }
 
     async fn on_disk<R: Send + 'static>(
@@ -277,21 +300,37 @@ impl<H: Head> Shared<H> {
 
     fn entry(&self, mut parts: Parts<H>, body: EntryBody) -> Result<Arc<Entry<H>>, NotKept> {
         self.check(&mut parts);
-        if parts.dead {
-            return Err(NotKept::Purged);
+        made(parts, body)
+    }
+
+    /// Whether nothing is there that was asked for later.
+    fn is_newest(&self, locked: &Locked<'_, H>, entry: &Entry<H>) -> bool {
+        let key = entry.key();
+        let waiting = locked.get(key.hash()).map(|entry| entry.born());
+        let memory = self.memory.get(key.as_ref()).map(|entry| entry.born());
+        let disk = self.disk.as_ref().and_then(|disk| disk.slot(key.hash())).map(|slot| Seq(slot.born));
+        waiting.max(memory).max(disk).is_none_or(|born| born <= entry.born())
+    }
+
+    /// Whether `entry` is still what its key stands for.
+    fn is_present(&self, locked: &Locked<'_, H>, entry: &Arc<Entry<H>>) -> bool {
+        let hash = entry.key().hash();
+        if locked.get(hash).is_some() {
+            return locked.has(entry);
         }
-        let Parts { key, head, tags, born, checked, expired, .. } = parts;
-        Ok(Arc::new(Entry::new(key, head, tags, born, body, checked, expired)))
+        match self.disk.as_ref().and_then(|disk| disk.slot(hash)) {
+            Some(slot) => entry.lies_in(slot.version),
+            None => self.memory.get(entry.key().as_ref()).is_some_and(|found| Arc::ptr_eq(&found, entry)),
+        }
     }
 
     /// Into memory now, to disk behind.
-    fn keep_now(self: &Arc<Self>, entry: Arc<Entry<H>>) -> Arc<Entry<H>> {
-        let mut locked = self.behind.lock();
-        self.memory.insert(Arc::clone(&entry));
-        let Some(disk) = &self.disk else { return entry };
-        let admitted = disk.healthy() && admits(entry.len(), self.config.object_max) && locked.add(&entry);
+    fn keep_now(self: &Arc<Self>, locked: &mut Locked<'_, H>, entry: &Arc<Entry<H>>) {
+        self.memory.insert(Arc::clone(entry));
+        let Some(disk) = &self.disk else { return };
+        let admitted = disk.healthy() && admits(entry.len(), self.config.object_max) && locked.add(entry);
         let sent = admitted && {
-            let (shared, entry) = (Arc::clone(self), Arc::clone(&entry));
+            let (shared, entry) = (Arc::clone(self), Arc::clone(entry));
             disk.write_job(move || shared.write_behind(&entry))
         };
         if !sent {
@@ -300,7 +339,6 @@ impl<H: Head> Shared<H> {
             disk.forget(entry.key().hash(), None);
             Counters::add(&self.counters.stores_dropped);
         }
-        entry
     }
 
     /// Writes an entry to disk that waits for it. Blocks.
@@ -337,9 +375,12 @@ impl<H: Head> Shared<H> {
             return Err(NotKept::Busy);
         }
         self.store(disk, entry, blocks.to_vec(), |locked| {
-            locked.remove(entry.key().hash());
-            self.memory.insert(Arc::clone(entry));
-            true
+            let newest = self.is_newest(locked, entry);
+            if newest {
+                locked.remove(entry.key().hash());
+                self.memory.insert(Arc::clone(entry));
+            }
+            newest
         })
     }
 
@@ -381,21 +422,22 @@ impl<H: Head> Shared<H> {
                 return Err(why);
             }
             let slot = Slot::new(key.hash(), entry.born().0, entry.len(), record.len() as u32);
-            let (tags, born) = (entry.tags(), entry.born().0);
-            let outcome = self.tables.during(key.url(), tags, born, entry.checked(), |verdict| {
-                if verdict.dead {
-                    Outcome::Dead
-                } else if verdict.expired && !expired {
-                    Outcome::Changed
-                } else {
-                    let mut locked = self.behind.lock();
-                    if !admit(&mut locked) {
-                        return Outcome::Superseded;
-                    }
-                    disk.put(slot, Arc::clone(&record));
+            let held = self.tables.hold();
+            let verdict = held.verdict(key.url(), entry.tags(), entry.born().0, entry.checked());
+            let outcome = if verdict.dead {
+                Outcome::Dead
+            } else if verdict.expired && !expired {
+                Outcome::Changed
+            } else {
+                let mut locked = self.behind.lock();
+                if admit(&mut locked) {
+                    entry.place(disk.put(slot, Arc::clone(&record)));
                     Outcome::Stored
+                } else {
+                    Outcome::Superseded
                 }
-            });
+            };
+            drop(held);
             match outcome {
                 Outcome::Stored => return Ok(()),
                 Outcome::Changed => disk.unreserve_record(&record, Vec::new()),
@@ -425,6 +467,14 @@ impl<H: Head> Shared<H> {
         Counters::add(&self.counters.not_kept);
         why
     }
+}
+
+fn made<H: Head>(parts: Parts<H>, body: EntryBody) -> Result<Arc<Entry<H>>, NotKept> {
+    if parts.dead {
+        return Err(NotKept::Purged);
+    }
+    let Parts { key, head, tags, born, checked, expired, .. } = parts;
+    Ok(Arc::new(Entry::new(key, head, tags, born, body, checked, expired)))
 }
 
 /// Makes sure the blocks of a body are on disk, with a reference for each. Blocks.

@@ -68,7 +68,8 @@ impl<H: Head> Writer<H> {
         self.fill.abort(why);
     }
 
-    /// The body is complete. From here on the entry is found. Its readers end well even if it is not kept.
+    /// The body is complete. From here on the entry is found, or one that was there with a larger `born`. Its readers
+    /// end well even if it is not kept.
     ///
     /// # Errors
     /// Why there is no entry.

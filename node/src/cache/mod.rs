@@ -188,7 +188,7 @@ impl Cache {
     pub async fn mark(&self, url: &str, place: &Place, born: Seq) {
         let Some(names) = &place.names else { return };
         let _one_at_a_time = self.marking.lock().await;
-        let mut variants = self.variants(url).await.unwrap_or_default();
+        let (mut variants, noted) = self.variants(url).await.unwrap_or_default();
         if !variants.add(names.as_str(), &place.variant, place.language.as_deref()) {
             return;
         }
@@ -196,7 +196,8 @@ impl Cache {
             self.store.remove(KeyRef::new(url, &oldest));
         }
         let head = Stored::Variants(variants);
-        let writer = self.store.writer(Key::new(url, ""), head, Vec::new(), born, Some(0));
+        // A list is not older than what it holds: a late answer must not be refused its line in it.
+        let writer = self.store.writer(Key::new(url, ""), head, Vec::new(), born.max(noted), Some(0));
         if let Err(why) = writer.commit().await {
             tracing::debug!(url, ?why, "variants not noted");
         }
@@ -208,16 +209,18 @@ impl Cache {
         if entry.key().variant().is_empty() {
             return found;
         }
-        let known = self.variants(url).await.unwrap_or_default().known;
+        let known = self.variants(url).await.unwrap_or_default().0.known;
         for variant in known.iter().filter(|variant| ***variant != *entry.key().variant()) {
             found.extend(self.get(KeyRef::new(url, variant)).await.map(|hit| hit.entry));
         }
         found
     }
 
-    async fn variants(&self, url: &str) -> Option<Variants> {
-        match self.get(KeyRef::new(url, "")).await?.entry.head() {
-            Stored::Variants(variants) => Some(variants.clone()),
+    /// What `url` varies on, and as of which position.
+    async fn variants(&self, url: &str) -> Option<(Variants, Seq)> {
+        let entry = self.get(KeyRef::new(url, "")).await?.entry;
+        match entry.head() {
+            Stored::Variants(variants) => Some((variants.clone(), entry.born())),
             Stored::Answer(_) => None,
         }
     }

@@ -301,9 +301,10 @@ impl Disk {
     }
 
     /// The entry is on disk from now on; its blocks are referred to and its record reserved.
-    pub(crate) fn put(&self, slot: Slot, record: Arc<Vec<u8>>) {
-        let change = self.slots.put(slot, record);
+    pub(crate) fn put(&self, slot: Slot, record: Arc<Vec<u8>>) -> u64 {
+        let (version, change) = self.slots.put(slot, record);
         self.keeper.tell(slot.hash, change);
+        version
     }
 
     /// Notes in the record of an entry that a soft purge has expired it. Blocks.

@@ -171,16 +171,17 @@ impl Slots {
         true
     }
 
-    fn add(&self, shard: &mut Shard, mut slot: Slot) {
+    fn add(&self, shard: &mut Shard, mut slot: Slot) -> u64 {
         slot.version = self.versions.fetch_add(1, Ordering::Relaxed);
         let at = shard.slots.len() as u32;
         shard.positions.insert(slot.hash as u64, at);
         shard.slots.push(slot);
         self.count.fetch_add(1, Ordering::Relaxed);
+        slot.version
     }
 
-    /// From now on this entry is on disk, with this record. Replaces what was there.
-    pub(crate) fn put(&self, mut slot: Slot, record: Arc<Vec<u8>>) -> Change {
+    /// From now on this entry is on disk, with this record, as the version given back. Replaces what was there.
+    pub(crate) fn put(&self, mut slot: Slot, record: Arc<Vec<u8>>) -> (u64, Change) {
         let mut change = Change::default();
         let hash = slot.hash;
         let mut shard = self.shard(hash).write();
@@ -195,9 +196,9 @@ impl Slots {
             shard.wish(other, Wish::Remove, &mut change);
             change.displaced = Some(other);
         }
-        self.add(&mut shard, slot);
+        let version = self.add(&mut shard, slot);
         shard.wish(hash, Wish::Put(record), &mut change);
-        change
+        (version, change)
     }
 
     /// Gives an entry another record, unless it has changed since `slot` was looked at.
@@ -346,8 +347,8 @@ mod tests {
     fn a_record_that_is_overtaken_is_given_back_once() {
         let slots = Slots::new();
         let (first, second) = (record(), record());
-        assert!(slots.put(slot(7), Arc::clone(&first)).news);
-        let change = slots.put(slot(7), Arc::clone(&second));
+        assert!(slots.put(slot(7), Arc::clone(&first)).1.news);
+        let (_, change) = slots.put(slot(7), Arc::clone(&second));
         assert!(!change.news, "the index thread knows of this hash already");
         assert!(Arc::ptr_eq(&change.unwritten[0], &first));
         let wish = slots.take_wish(7).unwrap();
@@ -364,7 +365,7 @@ mod tests {
     fn hashes_that_share_a_half_displace_each_other() {
         let slots = Slots::new();
         slots.put(slot(7), record());
-        let change = slots.put(slot(7 | 1 << 70), record());
+        let (_, change) = slots.put(slot(7 | 1 << 70), record());
         assert_eq!(change.displaced, Some(7));
         assert!(slots.get(7).is_none() && slots.get(7 | 1 << 70).is_some());
     }

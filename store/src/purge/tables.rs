@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::{Purge, Selector, Seq, url};
@@ -186,30 +186,13 @@ impl Tables {
 
     /// What the purges say about an entry that was `born` then and last `checked` then; also the position this holds for.
     pub(crate) fn verdict(&self, address: &str, tags: &[u64], born: u64, checked: u64) -> (Verdict, u64) {
-        let sets = self.sets.read();
-        let seq = self.seq.load(Ordering::Acquire);
-        if checked < self.floor() {
-            return (Verdict { dead: true, expired: true }, seq);
-        }
-        let found = sets.find(address, tags);
-        (Verdict { dead: found.hard > born, expired: found.soft > born }, seq)
+        let held = self.hold();
+        (held.verdict(address, tags, born, checked), held.seq())
     }
 
-    /// The same, and keeps purges from being applied or folded while `then` acts on the answer.
-    pub(crate) fn during<R>(
-        &self,
-        address: &str,
-        tags: &[u64],
-        born: u64,
-        checked: u64,
-        then: impl FnOnce(Verdict) -> R,
-    ) -> R {
-        let sets = self.sets.read();
-        if checked < self.floor() {
-            return then(Verdict { dead: true, expired: true });
-        }
-        let found = sets.find(address, tags);
-        then(Verdict { dead: found.hard > born, expired: found.soft > born })
+    /// Keeps purges from being applied or folded while somebody acts on what they say.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        Held { sets: self.sets.read(), tables: self }
     }
 
     /// Selectors held.
@@ -225,6 +208,28 @@ impl Tables {
         self.floor.fetch_max(upto, Ordering::AcqRel);
         drop(sets);
         drop(old);
+    }
+}
+
+/// The purges as they stay until this is dropped. Not to be asked for twice by one thread.
+pub(crate) struct Held<'a> {
+    sets: RwLockReadGuard<'a, Sets>,
+    tables: &'a Tables,
+}
+
+impl Held<'_> {
+    /// [`Tables::verdict`].
+    pub(crate) fn verdict(&self, address: &str, tags: &[u64], born: u64, checked: u64) -> Verdict {
+        if checked < self.tables.floor() {
+            return Verdict { dead: true, expired: true };
+        }
+        let found = self.sets.find(address, tags);
+        Verdict { dead: found.hard > born, expired: found.soft > born }
+    }
+
+    /// [`Tables::seq`].
+    pub(crate) fn seq(&self) -> u64 {
+        self.tables.seq().0
     }
 }
 

@@ -9,6 +9,7 @@ mod followers;
 mod large;
 mod model;
 mod nth_failure;
+mod order;
 mod purges;
 mod scale;
 mod space;
