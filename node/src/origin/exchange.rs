@@ -33,7 +33,7 @@ pub(super) async fn attempt(
     config: &Config,
 ) -> Result<Answer, Failed> {
     let started = Instant::now();
-    let lease = match live.lease(fresh).await {
+    let lease = match live.lease(request.body().carries(), fresh).await {
         Ok(lease) => lease,
         Err(error) => {
             if error.side == Side::Origin {
