@@ -45,7 +45,7 @@ pub(super) async fn attempt(
     };
     let connect = started.elapsed();
     let reused = lease.reused;
-    let copy = if reused { upload::copy(&request) } else { None };
+    let copy = upload::copy(&request);
     let idempotent = request.method().is_idempotent();
     exchange(lease, request, config, connect).await.map_err(|failed| {
         let Failed { error, request } = failed;
@@ -82,7 +82,7 @@ async fn exchange(
     let answer = link.sender.try_send_request(request);
     let (mut head, incoming) = match in_time(answer, progress, limit).await {
         Some(Ok(answer)) => answer.into_parts(),
-        Some(Err(error)) => return Err(classify(error, &meter, reused, &endpoint)),
+        Some(Err(error)) => return Err(classify(error, &meter, &endpoint)),
         None => {
             let detail = format_args!("{endpoint}: no answer within {} ms", limit.as_millis());
             return Err(refuse(Kind::FirstByteTimeout, detail));
@@ -149,12 +149,7 @@ fn refuse(kind: Kind, detail: impl std::fmt::Display) -> Failed {
 }
 
 /// Says what hyper's error means, from what passed on the wire.
-fn classify(
-    mut failed: TrySendError<Request<Upload>>,
-    meter: &Meter,
-    reused: bool,
-    endpoint: &str,
-) -> Failed {
+fn classify(mut failed: TrySendError<Request<Upload>>, meter: &Meter, endpoint: &str) -> Failed {
     let request = failed.take_message();
     let error = failed.error();
     let detail = format!("{endpoint}: {}", crate::error::chain(error));
@@ -167,13 +162,8 @@ fn classify(
     if meter.heard() || meter.flooded() || error.is_parse() {
         return refuse(Kind::BadAnswer, detail);
     }
-    let retry = if request.is_some() || !meter.spoke() {
-        Retry::Safe
-    } else if reused {
-        Retry::Idempotent
-    } else {
-        Retry::Never
-    };
+    let unsent = request.is_some() || !meter.spoke();
+    let retry = if unsent { Retry::Safe } else { Retry::Idempotent };
     Failed { error: Error::origin(Kind::ClosedEarly, retry, detail), request }
 }
 

@@ -152,11 +152,57 @@ async fn it_is_made_up_for_once_only() {
     assert_eq!((origin.requests().len(), pool.counters().retries.get()), (3, 1));
 }
 
+/// RFC 9110 9.2.2: what is idempotent may be sent again, whether the connection was fresh or not.
 #[tokio::test]
-async fn a_fresh_connection_that_closes_is_not_made_up_for() {
-    let origin = Origin::play(vec![vec![Step::Hear], polite()]).await;
+async fn nor_is_a_fresh_connection_that_closes_an_answer() {
+    let full = || Body::Full(Bytes::from("body"));
+    let rows: Vec<(Method, Body, bool)> = vec![
+        (Method::GET, Body::Empty, true),
+        (Method::HEAD, Body::Empty, true),
+        (Method::PUT, full(), true),
+        (Method::PUT, pieces(vec![Ok("body")]), false),
+        (Method::POST, Body::Empty, false),
+        (Method::POST, full(), false),
+    ];
+    for (method, body, again) in rows {
+        let what = format!("{method} {body:?}");
+        let origin = Origin::play(vec![vec![Step::Hear], polite()]).await;
+        let pool = pool_of(Config { eject_after: 1, ..config(&[origin.address]) });
+        let sent = send(&pool, method, body).await;
+        assert_eq!(
+            sent.map(drop).map_err(|error| error.kind),
+            if again { Ok(()) } else { Err(Kind::ClosedEarly) }
+        );
+        let requests = origin.requests();
+        assert_eq!(requests.len(), 1 + usize::from(again), "{what}");
+        assert_eq!(requests.first(), requests.last(), "{what}: the same bytes again");
+        assert_eq!(pool.counters().retries.get(), u64::from(again), "{what}");
+        assert_eq!(pool.counters().ejections.get(), 1, "{what}: a failure all the same");
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_connection_too_is_made_up_for_once_only() {
+    let origin = Origin::play(vec![vec![Step::Hear], vec![Step::Hear], polite()]).await;
     let pool = pool(&origin);
-    assert_eq!(get(&pool).await.expect_err("closed").kind, Kind::ClosedEarly);
+    assert_eq!(get(&pool).await.expect_err("both closed").kind, Kind::ClosedEarly);
+    assert_eq!((origin.requests().len(), pool.counters().retries.get()), (2, 1));
+}
+
+#[tokio::test]
+async fn another_endpoint_makes_up_for_it_if_there_is_one() {
+    let closing = Origin::play(vec![vec![Step::Hear]]).await;
+    let live = Origin::play(vec![polite()]).await;
+    let pool = pool_of(config(&[closing.address, live.address]));
+    assert_eq!(fetch(&pool).await, "ok");
+    assert_eq!((closing.accepted(), live.accepted(), pool.counters().retries.get()), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn nothing_is_sent_again_after_the_first_byte_on_a_fresh_connection() {
+    let origin = Origin::play(vec![vec![Step::Hear, say("H")], polite()]).await;
+    let pool = pool(&origin);
+    assert_eq!(get(&pool).await.expect_err("broke off").kind, Kind::BadAnswer);
     assert_eq!((origin.requests().len(), pool.counters().retries.get()), (1, 0));
 }
 
