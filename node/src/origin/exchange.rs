@@ -36,6 +36,7 @@ pub(super) async fn attempt(
     let lease = match live.lease(request.body().carries(), fresh).await {
         Ok(lease) => lease,
         Err(error) => {
+            live.counters.failed(error.kind);
             if error.side == Side::Origin {
                 live.fails();
             }
@@ -49,6 +50,7 @@ pub(super) async fn attempt(
     let idempotent = request.method().is_idempotent();
     exchange(lease, request, config, connect).await.map_err(|failed| {
         let Failed { error, request } = failed;
+        live.counters.failed(error.kind);
         // Connections that lay unused may close at any moment: that alone is no fault of the endpoint.
         if error.side == Side::Origin && !(reused && error.kind == Kind::ClosedEarly) {
             live.fails();

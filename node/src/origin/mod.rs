@@ -243,10 +243,7 @@ impl Pool {
     pub async fn send(&self, head: request::Parts, body: Body) -> Result<Answer, Error> {
         self.shared.counters.requests.add();
         let sent = self.send_twice_at_most(head, body).await;
-        sent.map_err(|error| {
-            self.shared.counters.failed(error.kind);
-            Error { retry: Retry::Never, ..error }
-        })
+        sent.map_err(|error| Error { retry: Retry::Never, ..error })
     }
 
     async fn send_twice_at_most(&self, head: request::Parts, body: Body) -> Result<Answer, Error> {
