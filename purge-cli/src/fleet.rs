@@ -10,10 +10,12 @@ use crate::client::{Call, Client, Failure};
 use crate::flags::Wait;
 use crate::wire::Answer;
 
-/// First pause between two tries; doubles up to [`PAUSE_MAX`].
+/// First pause between two tries; doubles up to [`PAUSE_MAX`], and is halved again towards the deadline.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// With no more time than this left, there is no further try.
+const LAST_TRY: Duration = Duration::from_millis(50);
 /// A try is given at least this, and a third of the timeout: a lost answer leaves time to ask again.
 const TRY_MIN: Duration = Duration::from_secs(1);
 /// With a quorum confirmed, the others are given this before we leave.
@@ -121,24 +123,39 @@ async fn attend<T: Answer>(
             let failure = match timeout_at(until, client.send::<T>(call)).await {
                 Ok(Ok(answer)) => break answer,
                 Ok(Err(failure)) => failure,
-                Err(_) => Failure::Silent(begun.elapsed()),
+                Err(_) => silent(begun.elapsed(), lock(known).last.take()),
             };
             lock(known).last = Some(failure.clone());
-            let again = failure.passes() && patience.wait != Wait::None && Instant::now() + pause < deadline;
-            if !again {
-                return Err(failure);
-            }
-            sleep(pause).await;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let again = failure.passes() && patience.wait != Wait::None;
+            let Some(now) = pause_before(pause, left).filter(|_| again) else { return Err(failure) };
+            sleep(now).await;
             lock(known).tries += 1;
-            pause = (pause * 2).min(PAUSE_MAX);
+            pause = longer(pause);
         };
         pause = PAUSE_MIN;
+        lock(known).last = None;
         whole = Some(match whole.take() {
             Some(earlier) => earlier.and(answer),
             None => answer,
         });
     }
     whole.ok_or(Failure::Left)
+}
+
+/// The pause before the next try with so much time left: never the rest of it, so that a node that comes back late is
+/// still asked. `None` when another try would come too late.
+fn pause_before(pause: Duration, left: Duration) -> Option<Duration> {
+    (left > LAST_TRY).then(|| pause.min(left / 2))
+}
+
+fn longer(pause: Duration) -> Duration {
+    (pause * 2).min(PAUSE_MAX)
+}
+
+/// What a try that was given up says. One that had next to no time says less than the one before it.
+fn silent(time: Duration, before: Option<Failure>) -> Failure {
+    before.filter(|_| time < TRY_MIN).unwrap_or(Failure::Silent(time))
 }
 
 /// When to give up one try.
@@ -160,6 +177,21 @@ fn lock(known: &Mutex<Known>) -> std::sync::MutexGuard<'_, Known> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_that_refuses_is_asked_until_just_before_the_deadline() {
+        for timeout in [100, 300, 700, 2_000, 2_500, 10_000, 60_000].map(Duration::from_millis) {
+            let (mut at, mut tries, mut pause) = (Duration::ZERO, 1, PAUSE_MIN);
+            while let Some(now) = pause_before(pause, timeout - at) {
+                (at, tries, pause) = (at + now, tries + 1, longer(pause));
+            }
+            assert!(at < timeout && timeout - at <= PAUSE_MIN, "{timeout:?}: the last try began at {at:?}");
+            assert!(tries < 45, "{timeout:?}: {tries} tries");
+        }
+        for left in [Duration::ZERO, Duration::from_millis(1), LAST_TRY] {
+            assert_eq!(pause_before(PAUSE_MIN, left), None, "{left:?}");
+        }
+    }
 
     #[test]
     fn one_try_never_takes_all_the_time_when_it_may_be_repeated() {

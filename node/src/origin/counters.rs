@@ -37,7 +37,7 @@ impl Counter {
 }
 
 impl Counters {
-    /// Exchanges that failed in this way: errors of [`send`](super::Pool::send) and bodies that broke off.
+    /// Attempts that failed in this way, those that a second one made up for included, and bodies that broke off.
     #[must_use]
     pub fn failures(&self, kind: Kind) -> u64 {
         self.failures[kind as usize].get()

@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 
 use super::health::Health;
 use super::resolve::Resolver;
-use super::upload::Upload;
+use super::upload::{Carries, Upload};
 use super::wire::{self, Meter};
 use super::{Config, Counters, EndpointState, connect};
 use crate::clock::Clock;
@@ -47,13 +47,47 @@ pub(super) struct Live {
     idle: Mutex<Idle>,
 }
 
+/// Unused connections, each with the time of its last use. The one used last is the last: the others grow old and
+/// leave.
+type Unused = Vec<(Link, Instant)>;
+
 #[derive(Default)]
 struct Idle {
-    /// The one used last is the last: the others grow old and leave.
-    links: Vec<(Link, Instant)>,
+    heads: Unused,
+    bodies: Unused,
     reaped: bool,
     /// The pool is gone; what is still in use closes after its use.
     retired: bool,
+}
+
+impl Idle {
+    fn of(&mut self, carries: Carries) -> &mut Unused {
+        match carries {
+            Carries::Heads => &mut self.heads,
+            Carries::Bodies => &mut self.bodies,
+        }
+    }
+
+    fn links(&self) -> impl Iterator<Item = &Link> {
+        self.heads.iter().chain(&self.bodies).map(|(link, _)| link)
+    }
+
+    fn len(&self) -> usize {
+        self.heads.len() + self.bodies.len()
+    }
+
+    /// Closes the one that was not used for longest.
+    fn shrink(&mut self) {
+        let since = |unused: &Unused| unused.first().map(|(_, since)| *since);
+        let oldest = match (since(&self.heads), since(&self.bodies)) {
+            (Some(head), Some(body)) if body < head => &mut self.bodies,
+            (None, _) => &mut self.bodies,
+            (Some(_), _) => &mut self.heads,
+        };
+        if !oldest.is_empty() {
+            oldest.remove(0);
+        }
+    }
 }
 
 /// A connection that hyper drives in a task of its own.
@@ -77,6 +111,7 @@ pub(super) struct Lease {
     pub(super) live: Arc<Live>,
     /// Whether it had served a request before.
     pub(super) reused: bool,
+    carries: Carries,
     _seat: OwnedSemaphorePermit,
 }
 
@@ -119,21 +154,22 @@ impl Live {
             healthy: !rests,
             ejected: rests,
             active: self.connections_max - self.seats.available_permits().min(self.connections_max),
-            idle: self.idle.lock().links.iter().filter(|(link, _)| !link.sender.is_closed()).count(),
+            idle: self.idle.lock().links().filter(|link| !link.sender.is_closed()).count(),
         }
     }
 
-    /// A connection for one exchange: an unused one (unless `fresh`), or a new one as soon as the limit allows.
+    /// A connection for one exchange: an unused one of its sort (unless `fresh`), or a new one as soon as the limit
+    /// allows.
     ///
     /// # Errors
     /// No connection became free in time ([`Kind::NoEndpoint`]), or none could be made; nothing was sent yet.
-    pub(super) async fn lease(self: &Arc<Self>, fresh: bool) -> Result<Lease, Error> {
+    pub(super) async fn lease(self: &Arc<Self>, carries: Carries, fresh: bool) -> Result<Lease, Error> {
         let waiting = Arc::clone(&self.seats).acquire_owned();
         let Ok(Ok(seat)) = tokio::time::timeout(self.connect_timeout, waiting).await else {
             let detail = format!("{}: all {} connections are in use", self.common.name, self.connections_max);
             return Err(Error { retry: Retry::Safe, ..Error::node(Kind::NoEndpoint, detail) });
         };
-        let unused = if fresh { None } else { self.take_idle() };
+        let unused = if fresh { None } else { self.take_idle(carries) };
         let reused = unused.is_some();
         let link = match unused {
             Some(link) => link,
@@ -144,20 +180,21 @@ impl Live {
         };
         let counter = if reused { &self.counters.reuses } else { &self.counters.connects };
         counter.add();
-        Ok(Lease { link: Some(link), live: Arc::clone(self), reused, _seat: seat })
+        Ok(Lease { link: Some(link), live: Arc::clone(self), reused, carries, _seat: seat })
     }
 
-    fn take_idle(&self) -> Option<Link> {
+    fn take_idle(&self, carries: Carries) -> Option<Link> {
         let mut idle = self.idle.lock();
+        let unused = idle.of(carries);
         let now = Instant::now();
-        let mut at = idle.links.len();
+        let mut at = unused.len();
         while at > 0 {
             at -= 1;
-            let (link, since) = &idle.links[at];
+            let (link, since) = &unused[at];
             if now.duration_since(*since) >= self.idle_timeout || !link.is_usable() {
-                idle.links.remove(at);
+                unused.remove(at);
             } else if link.sender.is_ready() {
-                return Some(idle.links.remove(at).0);
+                return Some(unused.remove(at).0);
             }
         }
         None
@@ -167,20 +204,21 @@ impl Live {
     fn make_room(&self) {
         let active = self.connections_max.saturating_sub(self.seats.available_permits());
         let mut idle = self.idle.lock();
-        let surplus = (active + idle.links.len()).saturating_sub(self.connections_max);
-        let surplus = surplus.min(idle.links.len());
-        idle.links.drain(..surplus);
+        let surplus = (active + idle.len()).saturating_sub(self.connections_max);
+        for _ in 0..surplus.min(idle.len()) {
+            idle.shrink();
+        }
     }
 
-    fn keep(self: &Arc<Self>, link: Link) {
+    fn keep(self: &Arc<Self>, link: Link, carries: Carries) {
         let mut idle = self.idle.lock();
         if idle.retired {
             return;
         }
-        if idle.links.len() >= limits::ORIGIN_IDLE_MAX {
-            idle.links.remove(0);
+        if idle.len() >= limits::ORIGIN_IDLE_MAX {
+            idle.shrink();
         }
-        idle.links.push((link, Instant::now()));
+        idle.of(carries).push((link, Instant::now()));
         if !idle.reaped {
             idle.reaped = true;
             tasks::spawn("origin-reap", reap(Arc::downgrade(self), self.idle_timeout));
@@ -191,17 +229,20 @@ impl Live {
     pub(super) fn retire(&self) {
         let mut idle = self.idle.lock();
         idle.retired = true;
-        idle.links.clear();
+        idle.heads.clear();
+        idle.bodies.clear();
     }
 
     /// Closes what is too old or closed already; false when nothing is left.
     fn sweep(&self) -> bool {
         let mut idle = self.idle.lock();
         let now = Instant::now();
-        idle.links.retain(|(link, since)| {
-            now.duration_since(*since) < self.idle_timeout && !link.sender.is_closed()
-        });
-        idle.reaped = !idle.links.is_empty();
+        for carries in [Carries::Heads, Carries::Bodies] {
+            idle.of(carries).retain(|(link, since)| {
+                now.duration_since(*since) < self.idle_timeout && !link.sender.is_closed()
+            });
+        }
+        idle.reaped = idle.len() > 0;
         idle.reaped
     }
 }
@@ -227,7 +268,7 @@ impl Lease {
     /// it is not while the request's body is unsent, or when bytes came after the answer's end.
     pub(super) fn give_back(mut self) {
         if let Some(link) = self.link.take_if(|link| link.sender.is_ready()) {
-            self.live.keep(link);
+            self.live.keep(link, self.carries);
         }
     }
 }

@@ -33,9 +33,10 @@ pub(super) async fn attempt(
     config: &Config,
 ) -> Result<Answer, Failed> {
     let started = Instant::now();
-    let lease = match live.lease(fresh).await {
+    let lease = match live.lease(request.body().carries(), fresh).await {
         Ok(lease) => lease,
         Err(error) => {
+            live.counters.failed(error.kind);
             if error.side == Side::Origin {
                 live.fails();
             }
@@ -45,10 +46,11 @@ pub(super) async fn attempt(
     };
     let connect = started.elapsed();
     let reused = lease.reused;
-    let copy = if reused { upload::copy(&request) } else { None };
+    let copy = upload::copy(&request);
     let idempotent = request.method().is_idempotent();
     exchange(lease, request, config, connect).await.map_err(|failed| {
         let Failed { error, request } = failed;
+        live.counters.failed(error.kind);
         // Connections that lay unused may close at any moment: that alone is no fault of the endpoint.
         if error.side == Side::Origin && !(reused && error.kind == Kind::ClosedEarly) {
             live.fails();
@@ -82,7 +84,7 @@ async fn exchange(
     let answer = link.sender.try_send_request(request);
     let (mut head, incoming) = match in_time(answer, progress, limit).await {
         Some(Ok(answer)) => answer.into_parts(),
-        Some(Err(error)) => return Err(classify(error, &meter, reused, &endpoint)),
+        Some(Err(error)) => return Err(classify(error, &meter, &endpoint)),
         None => {
             let detail = format_args!("{endpoint}: no answer within {} ms", limit.as_millis());
             return Err(refuse(Kind::FirstByteTimeout, detail));
@@ -149,12 +151,7 @@ fn refuse(kind: Kind, detail: impl std::fmt::Display) -> Failed {
 }
 
 /// Says what hyper's error means, from what passed on the wire.
-fn classify(
-    mut failed: TrySendError<Request<Upload>>,
-    meter: &Meter,
-    reused: bool,
-    endpoint: &str,
-) -> Failed {
+fn classify(mut failed: TrySendError<Request<Upload>>, meter: &Meter, endpoint: &str) -> Failed {
     let request = failed.take_message();
     let error = failed.error();
     let detail = format!("{endpoint}: {}", crate::error::chain(error));
@@ -167,13 +164,8 @@ fn classify(
     if meter.heard() || meter.flooded() || error.is_parse() {
         return refuse(Kind::BadAnswer, detail);
     }
-    let retry = if request.is_some() || !meter.spoke() {
-        Retry::Safe
-    } else if reused {
-        Retry::Idempotent
-    } else {
-        Retry::Never
-    };
+    let unsent = request.is_some() || !meter.spoke();
+    let retry = if unsent { Retry::Safe } else { Retry::Idempotent };
     Failed { error: Error::origin(Kind::ClosedEarly, retry, detail), request }
 }
 

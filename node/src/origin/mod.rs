@@ -233,8 +233,8 @@ impl Pool {
     ///
     /// `head` is made by [`forward::request_head`]: path and query only, `Host` set, nothing hop-by-hop. The framing
     /// fields are made here from `body`. A request is sent a second time at most, and only if no application can have
-    /// seen it, or if it is idempotent, its body is at hand and a connection that had been used before closed without
-    /// a word; the caller need not try again.
+    /// seen it, or if it is idempotent (RFC 9110 9.2.2), its body is at hand and the connection closed without a word;
+    /// the caller need not try again.
     ///
     /// # Errors
     /// What went wrong and whose fault it is: [`Kind::NoEndpoint`], [`Kind::ConnectRefused`],
@@ -243,10 +243,7 @@ impl Pool {
     pub async fn send(&self, head: request::Parts, body: Body) -> Result<Answer, Error> {
         self.shared.counters.requests.add();
         let sent = self.send_twice_at_most(head, body).await;
-        sent.map_err(|error| {
-            self.shared.counters.failed(error.kind);
-            Error { retry: Retry::Never, ..error }
-        })
+        sent.map_err(|error| Error { retry: Retry::Never, ..error })
     }
 
     async fn send_twice_at_most(&self, head: request::Parts, body: Body) -> Result<Answer, Error> {

@@ -21,6 +21,16 @@ pub(super) struct Upload {
     progress: Option<Progress>,
 }
 
+/// What requests a connection carries. The two sorts share none: an origin that leaves a body unread takes it for the
+/// next request on its connection, and the forged answer must not reach a request whose answer is stored for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carries {
+    /// Requests that end with their head.
+    Heads,
+    /// Requests with a body, were it a last chunk only.
+    Bodies,
+}
+
 /// How far a streamed body has come; shared with whoever waits for the answer.
 #[derive(Clone)]
 pub(super) struct Progress(Arc<Mutex<Stage>>);
@@ -73,6 +83,11 @@ impl Upload {
             Body::Stream(_) => Some(Progress(Arc::new(Mutex::new(Stage::Origin(Instant::now()))))),
         };
         Self { body, progress }
+    }
+
+    /// Which connections it may take; asked before it is sent.
+    pub(super) fn carries(&self) -> Carries {
+        if self.body.size_hint().exact() == Some(0) { Carries::Heads } else { Carries::Bodies }
     }
 
     pub(super) fn progress(&self) -> Option<Progress> {

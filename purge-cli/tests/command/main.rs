@@ -74,7 +74,8 @@ fn a_node_that_is_down_is_named_with_what_to_type_next() {
         fleet.file.display()
     );
     assert!(said.err.contains(&again), "{}", said.err);
-    assert!(said.time < Duration::from_secs(5));
+    let asked_to_the_end = Duration::from_millis(600)..Duration::from_secs(5);
+    assert!(asked_to_the_end.contains(&said.time), "{:?}", said.time);
 }
 
 #[test]

@@ -61,6 +61,31 @@ async fn at_most_two_endpoints_are_asked() {
 }
 
 #[tokio::test]
+async fn every_attempt_that_failed_is_counted_once() {
+    let closing = || vec![Step::Hear];
+    let live = Origin::play(vec![polite()]).await;
+    let pool = pool_of(config(&[nobody().await, live.address]));
+    assert_eq!(fetch(&pool).await, "ok");
+    let counters = pool.counters();
+    assert_eq!((counters.retries.get(), counters.failures(Kind::ConnectRefused)), (1, 1), "made up for");
+
+    let rows = [(vec![closing(), polite()], 1), (vec![closing(), closing()], 2), (vec![polite()], 0)];
+    for (scripts, failed) in rows {
+        let origin = Origin::play(scripts).await;
+        let pool = pool_of(config(&[origin.address]));
+        assert_eq!(get(&pool).await.is_ok(), failed < 2);
+        assert_eq!(pool.counters().failures(Kind::ClosedEarly), failed);
+        assert_eq!(Kind::ALL.map(|kind| pool.counters().failures(kind)).iter().sum::<u64>(), failed);
+    }
+
+    let origin = Origin::play(vec![vec![Step::Hear, say(OK), Step::Hear], polite()]).await;
+    let pool = pool_of(Config { eject_after: 1, ..config(&[origin.address]) });
+    assert_eq!((fetch(&pool).await, fetch(&pool).await), ("ok".into(), "ok".into()));
+    assert_eq!(pool.counters().failures(Kind::ClosedEarly), 1, "an unused connection that closed just then");
+    assert!(state(&pool).healthy, "which is no fault of the endpoint");
+}
+
+#[tokio::test]
 async fn a_failing_endpoint_rests_and_returns() {
     let live = Origin::play(vec![vec![Step::Hear, say(OK)]]).await;
     let clock = Clock::manual(Timestamp(1_000_000));

@@ -122,9 +122,12 @@ async fn a_stale_connection_is_made_up_for_once_if_that_is_safe() {
     ];
     for (method, body, again) in rows {
         let what = format!("{method} {body:?}");
+        let bare = matches!(body, Body::Empty);
         let origin = Origin::play(vec![stale(), polite()]).await;
         let pool = pool(&origin);
-        assert_eq!(fetch(&pool).await, "ok");
+        let before =
+            send(&pool, Method::POST, if bare { Body::Empty } else { full() }).await.expect("an answer");
+        assert_eq!(read(before).await.expect("whole"), "ok");
         let sent = send(&pool, method, body).await;
         let requests = origin.requests();
         if again {
@@ -149,11 +152,57 @@ async fn it_is_made_up_for_once_only() {
     assert_eq!((origin.requests().len(), pool.counters().retries.get()), (3, 1));
 }
 
+/// RFC 9110 9.2.2: what is idempotent may be sent again, whether the connection was fresh or not.
 #[tokio::test]
-async fn a_fresh_connection_that_closes_is_not_made_up_for() {
-    let origin = Origin::play(vec![vec![Step::Hear], polite()]).await;
+async fn nor_is_a_fresh_connection_that_closes_an_answer() {
+    let full = || Body::Full(Bytes::from("body"));
+    let rows: Vec<(Method, Body, bool)> = vec![
+        (Method::GET, Body::Empty, true),
+        (Method::HEAD, Body::Empty, true),
+        (Method::PUT, full(), true),
+        (Method::PUT, pieces(vec![Ok("body")]), false),
+        (Method::POST, Body::Empty, false),
+        (Method::POST, full(), false),
+    ];
+    for (method, body, again) in rows {
+        let what = format!("{method} {body:?}");
+        let origin = Origin::play(vec![vec![Step::Hear], polite()]).await;
+        let pool = pool_of(Config { eject_after: 1, ..config(&[origin.address]) });
+        let sent = send(&pool, method, body).await;
+        assert_eq!(
+            sent.map(drop).map_err(|error| error.kind),
+            if again { Ok(()) } else { Err(Kind::ClosedEarly) }
+        );
+        let requests = origin.requests();
+        assert_eq!(requests.len(), 1 + usize::from(again), "{what}");
+        assert_eq!(requests.first(), requests.last(), "{what}: the same bytes again");
+        assert_eq!(pool.counters().retries.get(), u64::from(again), "{what}");
+        assert_eq!(pool.counters().ejections.get(), 1, "{what}: a failure all the same");
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_connection_too_is_made_up_for_once_only() {
+    let origin = Origin::play(vec![vec![Step::Hear], vec![Step::Hear], polite()]).await;
     let pool = pool(&origin);
-    assert_eq!(get(&pool).await.expect_err("closed").kind, Kind::ClosedEarly);
+    assert_eq!(get(&pool).await.expect_err("both closed").kind, Kind::ClosedEarly);
+    assert_eq!((origin.requests().len(), pool.counters().retries.get()), (2, 1));
+}
+
+#[tokio::test]
+async fn another_endpoint_makes_up_for_it_if_there_is_one() {
+    let closing = Origin::play(vec![vec![Step::Hear]]).await;
+    let live = Origin::play(vec![polite()]).await;
+    let pool = pool_of(config(&[closing.address, live.address]));
+    assert_eq!(fetch(&pool).await, "ok");
+    assert_eq!((closing.accepted(), live.accepted(), pool.counters().retries.get()), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn nothing_is_sent_again_after_the_first_byte_on_a_fresh_connection() {
+    let origin = Origin::play(vec![vec![Step::Hear, say("H")], polite()]).await;
+    let pool = pool(&origin);
+    assert_eq!(get(&pool).await.expect_err("broke off").kind, Kind::BadAnswer);
     assert_eq!((origin.requests().len(), pool.counters().retries.get()), (1, 0));
 }
 
@@ -167,12 +216,64 @@ async fn nothing_is_sent_again_after_the_first_byte_of_an_answer() {
     assert_eq!((origin.requests().len(), pool.counters().retries.get()), (2, 0));
 }
 
+/// The start of a request, put where an origin that leaves bodies unread takes it for one.
+fn smuggled() -> Body {
+    Body::Full(Bytes::from("GET /evil HTTP/1.1\r\nX: "))
+}
+
+#[tokio::test]
+async fn a_body_that_the_origin_left_unread_is_nobodys_request() {
+    for status in ["200 OK", "304 Not Modified"] {
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n");
+        let answer = if status.starts_with("304") { head } else { head + "ok" };
+        let poison = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
+        let deaf = vec![Step::HearHead, say(answer), Step::HearHead, say(poison), Step::Hang];
+        let origin = Origin::play(vec![deaf, polite()]).await;
+        let pool = pool(&origin);
+        let answer = send(&pool, Method::POST, smuggled()).await.expect("an answer");
+        read(answer).await.expect("whole");
+        assert_eq!(fetch(&pool).await, "ok", "{status}");
+        assert_eq!(origin.accepted(), 2, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn requests_with_a_body_share_no_connection_with_those_without() {
+    let origin = Origin::play(vec![polite()]).await;
+    let pool = pool(&origin);
+    let rows: Vec<(Method, Body, bool)> = vec![
+        (Method::POST, Body::Full(Bytes::from("body")), false),
+        (Method::GET, Body::Empty, false),
+        (Method::POST, pieces(vec![Ok("body")]), true),
+        (Method::POST, Body::Empty, true),
+        (Method::GET, Body::Full(Bytes::from("body")), true),
+    ];
+    for (method, body, reused) in rows {
+        let what = format!("{method} {body:?}");
+        let answer = send(&pool, method, body).await.expect(&what);
+        assert_eq!(answer.reused, reused, "{what}");
+        read(answer).await.expect(&what);
+    }
+    assert_eq!((origin.accepted(), state(&pool).idle), (2, 2));
+}
+
+#[tokio::test]
+async fn a_body_of_nothing_in_chunks_is_one() {
+    let origin = Origin::play(vec![polite()]).await;
+    let pool = pool(&origin);
+    let answer = send(&pool, Method::POST, pieces(vec![])).await.expect("an answer");
+    read(answer).await.expect("whole");
+    assert!(origin.requests()[0].ends_with("\r\n\r\n0\r\n\r\n"), "its last chunk is bytes, too");
+    assert!(!get(&pool).await.expect("an answer").reused);
+}
+
 #[tokio::test]
 async fn a_connection_that_closed_while_unused_costs_nobody_anything() {
     for last in [Step::Farewell, Step::Reset] {
         let origin = Origin::play(vec![vec![Step::Hear, say(OK), last], polite()]).await;
         let pool = pool(&origin);
-        assert_eq!(fetch(&pool).await, "ok");
+        let first = send(&pool, Method::POST, pieces(vec![Ok("body")])).await.expect("an answer");
+        assert_eq!(read(first).await.expect("whole"), "ok");
         until(|| origin.ended() == 1).await;
         let answer = send(&pool, Method::POST, pieces(vec![Ok("body")])).await.expect("a new connection");
         assert!(!answer.reused);
@@ -184,7 +285,8 @@ async fn a_connection_that_closed_while_unused_costs_nobody_anything() {
 async fn nor_if_nobody_has_noticed_yet_that_it_closed() {
     let origin = Origin::play(vec![polite()]).await;
     let pool = pool(&origin);
-    assert_eq!(fetch(&pool).await, "ok");
+    let first = send(&pool, Method::POST, pieces(vec![Ok("body")])).await.expect("an answer");
+    assert_eq!(read(first).await.expect("whole"), "ok");
     origin.socket(0).shutdown(std::net::Shutdown::Both).expect("connected");
     send(&pool, Method::POST, pieces(vec![Ok("body")])).await.expect("a new connection");
     assert_eq!((origin.accepted(), pool.counters().retries.get()), (2, 0));
