@@ -98,6 +98,8 @@ pub enum NotStored {
     Expired,
     /// Larger than one object may be.
     TooLarge,
+    /// More tags than are kept with one object.
+    TooManyTags,
     /// A purge came while it was fetched.
     Purged,
     /// Only the end of the connection says where the body ends: a cut looks the same as an end (RFC 9112 6.3).
@@ -112,7 +114,7 @@ pub enum NotStored {
 
 impl NotStored {
     /// Every reason, for the label sets of metrics.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Method,
         Self::Status,
         Self::RequestNoStore,
@@ -125,6 +127,7 @@ impl NotStored {
         Self::NoFreshness,
         Self::Expired,
         Self::TooLarge,
+        Self::TooManyTags,
         Self::Purged,
         Self::CloseDelimited,
         Self::Cut,
@@ -148,6 +151,7 @@ impl NotStored {
             Self::NoFreshness => "no-freshness",
             Self::Expired => "expired",
             Self::TooLarge => "too-large",
+            Self::TooManyTags => "too-many-tags",
             Self::Purged => "purged",
             Self::CloseDelimited => "close-delimited",
             Self::Cut => "cut",
