@@ -272,7 +272,7 @@ async fn kept(
         },
         Seat::Pilot(pilot) => {
             let head = Answer { coding, ..found.answer.clone() };
-            let tags = crate::policy::tags::of(&found.answer.headers);
+            let tags = crate::policy::tags::of(&found.answer.headers).ok()?;
             let writer = core.cache.begin(&exchange.url, &variant, head.clone(), tags, found.born, None);
             let tap = writer.tap();
             let endpoint = Arc::from("");

@@ -98,6 +98,8 @@ pub enum NotStored {
     Expired,
     /// Larger than one object may be.
     TooLarge,
+    /// More tags than are kept with one object.
+    TooManyTags,
     /// A purge came while it was fetched.
     Purged,
     /// Only the end of the connection says where the body ends: a cut looks the same as an end (RFC 9112 6.3).
@@ -118,7 +120,7 @@ impl NotStored {
     }
 
     /// Every reason, for the label sets of metrics.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Method,
         Self::Status,
         Self::RequestNoStore,
@@ -131,6 +133,7 @@ impl NotStored {
         Self::NoFreshness,
         Self::Expired,
         Self::TooLarge,
+        Self::TooManyTags,
         Self::Purged,
         Self::CloseDelimited,
         Self::Cut,
@@ -154,6 +157,7 @@ impl NotStored {
             Self::NoFreshness => "no-freshness",
             Self::Expired => "expired",
             Self::TooLarge => "too-large",
+            Self::TooManyTags => "too-many-tags",
             Self::Purged => "purged",
             Self::CloseDelimited => "close-delimited",
             Self::Cut => "cut",

@@ -117,6 +117,7 @@ mod engine {
     pub use crate::entry::{Entry, Head};
     pub use crate::error::{NotKept, OpenError, PurgeError, ReadError, WriteError};
     pub use crate::key::{Key, KeyRef};
+    pub use crate::limits::TAGS_MAX;
     pub use crate::reader::Reader;
     pub use crate::stats::{Events, Stats};
     pub use crate::store::{Store, Survey};

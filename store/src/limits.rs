@@ -35,8 +35,9 @@ pub(crate) const MEMORY_OBJECT_BYTES_MAX: u64 = 64 * MIB as u64;
 
 /// Bytes of a record without its block list; a longer one was not written by us.
 pub(crate) const RECORD_TEXT_BYTES_MAX: usize = 4 * MIB;
-/// Tags of one entry; more are refused by the node long before.
-pub(crate) const TAGS_MAX: usize = 4096;
+/// Tags of one entry; with more it is not kept, because a purge by one that was left out would miss it. What the CDNs
+/// take, and 8 KB in memory.
+pub const TAGS_MAX: usize = 1000;
 
 // --- purges ---
 

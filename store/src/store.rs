@@ -112,8 +112,8 @@ impl<H: Head> Store<H> {
         self.0.load(key).await
     }
 
-    /// Begins an entry. `born`: [`Store::seq`] from before the lookup; `length`: of the body, if it is known. Of more
-    /// than 4096 tags the rest is ignored.
+    /// Begins an entry. `born`: [`Store::seq`] from before the lookup; `length`: of the body, if it is known. With more
+    /// than [`TAGS_MAX`] tags it is not kept.
     #[must_use]
     pub fn writer(&self, key: Key, head: H, tags: Vec<String>, born: Seq, length: Option<u64>) -> Writer<H> {
         let shared = &self.0;
@@ -145,8 +145,9 @@ impl<H: Head> Store<H> {
 
     fn parts(&self, key: Key, head: H, tags: &[String], born: Seq) -> Parts<H> {
         self.0.urls.add(key.url());
+        let dead = tags.len() > TAGS_MAX;
         let tags = tags.iter().take(TAGS_MAX).map(|tag| tag_hash(tag)).collect();
-        let mut parts = Parts { key, head, tags, born, checked: born.0, dead: false, expired: false };
+        let mut parts = Parts { key, head, tags, born, checked: born.0, dead, expired: false };
         self.0.check(&mut parts);
         parts
     }

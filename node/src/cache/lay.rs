@@ -77,7 +77,7 @@ impl Cache {
             version: self.new_version(),
             coding: Coding::Identity,
         };
-        let tags = tags::of(fields);
+        let tags = tags::of(fields)?;
         let writer = self.begin(told.url, &place.variant, answer.clone(), tags, told.born, length);
         Ok(Laid { answer, place, writer, url: told.url.into(), born: told.born })
     }
@@ -130,7 +130,10 @@ impl Cache {
     }
 
     async fn renew(&self, entry: &Arc<Entry>, head: Answer, born: Seq) -> Option<Arc<Entry>> {
-        let tags = tags::of(&head.headers);
+        let Ok(tags) = tags::of(&head.headers) else {
+            self.store().remove(entry.key().as_ref());
+            return None;
+        };
         self.store().refresh(entry, Stored::Answer(head), tags, born).await
     }
 }

@@ -42,7 +42,7 @@ fn shown(core: &Core, hit: &Hit<Stored>) -> Option<Value> {
         "fresh": fresh,
         "soft_purged": hit.expired,
         "position": hit.entry.born().0,
-        "tags": tags::of(&answer.headers),
+        "tags": tags::of(&answer.headers).unwrap_or_default(),
         "headers": fields(&answer.headers),
     }))
 }

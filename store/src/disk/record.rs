@@ -61,7 +61,7 @@ pub(crate) struct Record<'a> {
 
 impl Record<'_> {
     pub(crate) fn encode(&self, hash: u128) -> Vec<u8> {
-        assert!(self.tags.len() <= TAGS_MAX, "the store cuts longer lists");
+        assert!(self.tags.len() <= TAGS_MAX, "the store keeps no entry with more");
         assert!(
             self.blocks.iter().map(|block| u64::from(block.len)).sum::<u64>() == self.length,
             "blocks are the body"

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use larder_store::fault::Faults;
-use larder_store::{Key, NotKept, Purge, PurgeError, Selector, Seq, Survey};
+use larder_store::{Key, NotKept, Purge, PurgeError, Selector, Seq, Survey, TAGS_MAX};
 
 use crate::support::*;
 
@@ -167,5 +167,21 @@ async fn a_purge_that_cannot_be_made_durable_says_so_and_is_in_force() {
     faults.fail_all(false);
     let result = store.purge(&Purge { selectors: vec![], soft: false }, "").await;
     assert_eq!(result.unwrap().seq, Seq(2));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn an_entry_is_kept_with_all_its_tags_or_not_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), 8 * MIB, 64 * MIB);
+    let tags: Vec<String> = (0..=TAGS_MAX).map(|number| format!("t{number}")).collect();
+    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+    assert!(put_tagged(&store, "more", &body("more", 10), &tags).await.is_err());
+    assert!(get(&store, "more").await.is_none());
+    let most = put_tagged(&store, "most", &body("most", 10), &tags[..TAGS_MAX]).await.unwrap();
+    let more = tags.iter().map(|&tag| tag.to_owned()).collect();
+    assert!(store.refresh(&most, Label("most".into()), more, store.seq()).await.is_none());
+    store.purge(&hard(Selector::Tag(tags[TAGS_MAX - 1].into())), "").await.unwrap();
+    assert!(get(&store, "most").await.is_none());
     store.close().await;
 }

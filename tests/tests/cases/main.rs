@@ -19,6 +19,7 @@ mod purge;
 mod ranges;
 mod seeing;
 mod simulation;
+mod spelling;
 mod stage;
 mod stale;
 mod tls;
