@@ -16,6 +16,9 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 use crate::fault::Faults;
 use crate::limits::PIECE_BYTES;
 
+/// Times that a block is written when its directories are removed at the same moment, again and again.
+const ATTEMPTS: usize = 4;
+
 /// The name of a block's content.
 pub(crate) type Hash = [u8; 32];
 
@@ -109,6 +112,18 @@ impl Content {
 
     /// Writes a block; it appears under its name at once and complete.
     pub(crate) fn write(&self, hash: &Hash, chunks: &[Bytes]) -> io::Result<()> {
+        let mut left = ATTEMPTS;
+        loop {
+            left -= 1;
+            match self.try_write(hash, chunks) {
+                // A removal beside it took the directories that were just made or found.
+                Err(error) if left > 0 && vanished(&error) => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn try_write(&self, hash: &Hash, chunks: &[Bytes]) -> io::Result<()> {
         self.faults.call("content write")?;
         let mut writer =
             WriteOpts::new().algorithm(Algorithm::Sha256).open_hash_sync(&self.directory).map_err(as_io)?;
@@ -171,13 +186,18 @@ impl Content {
         }
     }
 
-    /// Removes a block; that it is gone already is fine.
+    /// Removes a block and the directories that are empty then; that it is gone already is fine.
     pub(crate) fn remove(&self, hash: &Hash) -> io::Result<()> {
         self.faults.call("content remove")?;
         match cacache::remove_hash_sync(&self.directory, &integrity(hash)?).map_err(as_io) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
         }
+        // Not empty, or removed by somebody else: both are as good.
+        let path = self.path(hash);
+        let _ = path.ancestors().skip(1).take(2).try_for_each(fs::remove_dir);
+        Ok(())
     }
 
     /// Removes what a crash has left half written. Nobody may be writing.
@@ -189,7 +209,8 @@ impl Content {
         }
     }
 
-    /// The blocks that lie on disk in the `part`th of 256 directories, and files there that are none.
+    /// The blocks that lie on disk in the `part`th of 256 directories, and files there that are none. Directories found
+    /// empty are removed: a kill between a block's removal and theirs leaves them.
     pub(crate) fn list(&self, part: u8) -> io::Result<(Vec<Hash>, Vec<PathBuf>)> {
         let (mut blocks, mut strangers) = (Vec::new(), Vec::new());
         let first = format!("{part:02x}");
@@ -205,7 +226,9 @@ impl Content {
                     None => strangers.push(path),
                 }
             }
+            let _ = fs::remove_dir(&inner);
         }
+        let _ = fs::remove_dir(&outer);
         Ok((blocks, strangers))
     }
 
@@ -221,6 +244,11 @@ impl Content {
         path.push(&hex[4..]);
         path
     }
+}
+
+/// Whether a directory went between being made and being used; `create_dir_all` says "exists" then.
+fn vanished(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists)
 }
 
 /// Being out of descriptors or memory says nothing about the block.
@@ -312,6 +340,62 @@ mod tests {
         content.remove(&block.hash).unwrap();
         content.remove(&block.hash).unwrap();
         assert_eq!(content.list(block.hash[0]).unwrap().0, [] as [Hash; 0]);
+    }
+
+    fn folders(below: &Path) -> usize {
+        let inner = entries(below).unwrap().into_iter().filter(|path| path.is_dir());
+        inner.map(|path| 1 + folders(&path)).sum()
+    }
+
+    #[test]
+    fn no_more_directories_than_files_need() {
+        let (directory, content) = content();
+        let root = directory.path().join("content-v2");
+        let block = |number: u32| Bytes::copy_from_slice(&number.to_le_bytes());
+        let name = |number| describe(&[block(number)]).hash;
+        let most = |files: usize| files * 2 + 1;
+        for number in 0..300 {
+            content.write(&name(number), &[block(number)]).unwrap();
+            if number >= 10 {
+                content.remove(&name(number - 10)).unwrap();
+            }
+            assert!(folders(&root) <= most(11), "{} directories at {number}", folders(&root));
+        }
+        (290..300).for_each(|number| content.remove(&name(number)).unwrap());
+        assert_eq!(folders(&root), most(0));
+    }
+
+    #[test]
+    fn empty_directories_of_an_earlier_process_go_with_the_sweep() {
+        let (_directory, content) = content();
+        let block = Bytes::from_static(b"kept");
+        let hash = describe(std::slice::from_ref(&block)).hash;
+        content.write(&hash, &[block]).unwrap();
+        for part in 0..=u8::MAX {
+            fs::create_dir_all(content.root().join(format!("{part:02x}/00"))).unwrap();
+        }
+        let found: Vec<Hash> = (0..=u8::MAX).flat_map(|part| content.list(part).unwrap().0).collect();
+        assert_eq!(found, [hash]);
+        assert_eq!(folders(&content.root()), 2);
+    }
+
+    #[test]
+    fn a_write_beside_removals_is_not_lost() {
+        let (_directory, content) = content();
+        let block = Bytes::from_static(b"comes and goes");
+        let hash = describe(std::slice::from_ref(&block)).hash;
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let remover = scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    content.remove(&hash).unwrap();
+                }
+            });
+            let failed = (0..3000).find_map(|_| content.write(&hash, std::slice::from_ref(&block)).err());
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            remover.join().unwrap();
+            assert!(failed.is_none(), "{failed:?}");
+        });
     }
 
     #[test]
