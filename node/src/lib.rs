@@ -5,7 +5,7 @@
 //! ```text
 //! main > cli > demo > node > config > admin listener > proxy purge > boarding > admit deliver depart fetch pass >
 //! worker > outcome > route filter cache coalesce > origin transform rescue access_log > policy > context >
-//! error status > http clock limits tasks telemetry
+//! error status > http clock limits target tasks telemetry
 //! ```
 
 pub mod access_log;
@@ -35,6 +35,7 @@ pub mod purge;
 pub mod rescue;
 pub mod route;
 pub mod status;
+pub mod target;
 pub mod tasks;
 pub mod telemetry;
 pub mod transform;

@@ -5,6 +5,7 @@ use larder_store::purge::normalise;
 use percent_encoding::percent_decode_str;
 
 use super::{Admin, reply};
+use crate::cache::key;
 use crate::http::Response;
 
 /// What the node has under the URL.
@@ -15,7 +16,8 @@ pub(super) async fn inspect(query: Option<&str>, admin: &Admin) -> Response {
     let Some(written) = written.filter(|url| !url.is_empty()) else {
         return reply::error(StatusCode::BAD_REQUEST, "url: missing", hint);
     };
-    match normalise(&written) {
+    let key = normalise(&written).map_err(|why| why.to_string());
+    match key.and_then(|url| key::of_url(&url).map_err(|why| format!("{why}: {written:?}"))) {
         Ok(url) => reply::json(StatusCode::OK, &(admin.inspect)(url).await),
         Err(why) => reply::error(StatusCode::BAD_REQUEST, &format!("url: {why}"), hint),
     }

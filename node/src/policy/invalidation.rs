@@ -22,15 +22,15 @@ fn is_safe(method: &Method) -> bool {
 
 /// The further URLs to invalidate: those of `Location` and `Content-Location` that have the origin of `base`, the URL
 /// of the request, and are not `base` itself. In the form of the cache's keys: scheme and host in lower case, port
-/// written, dot segments resolved, no fragment.
+/// written, target in normal form, no fragment.
 #[must_use]
 pub fn targets(base: &str, response: &HeaderMap) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for name in [LOCATION, CONTENT_LOCATION] {
         for value in response.get_all(name) {
-            let Some(url) = value.to_str().ok().and_then(|text| reference::resolve(base, text)) else {
-                continue;
-            };
+            // Not all who write beyond ASCII escape it, and clients know what is meant.
+            let text = std::str::from_utf8(value.as_bytes()).ok();
+            let Some(url) = text.and_then(|text| reference::resolve(base, text)) else { continue };
             if reference::same_origin(base, &url) && url != base && !found.contains(&url) {
                 found.push(url);
             }
@@ -79,7 +79,10 @@ mod tests {
             ("Location: http://a:81/x", vec![], "9111 4.4: must not if the origin differs"),
             ("Location: //a/x", vec!["http://a:80/x"], "3986 5.2"),
             ("Content-Location: ", vec![], "the request's own URL is the caller's"),
-            ("Location: \u{fc}", vec![], "no URL"),
+            ("Location: /\u{fc}", vec!["http://a:80/%C3%BC"], "3986 2.5: UTF-8, escaped"),
+            ("Location: /%7ex/../y%c3", vec!["http://a:80/y%C3"], "3986 6.2.2: in normal form"),
+            ("Location: http://A./x", vec!["http://a:80/x"], "the same host"),
+            ("Location: /%", vec![], "no URL"),
         ] {
             assert_eq!(targets(base, &fields(lines)), expected, "{rule}: {lines}");
         }

@@ -1,7 +1,9 @@
 //! URI references against an absolute URL (RFC 3986 5.2), for `Location` and `Content-Location`.
 
+use crate::target;
+
 /// The absolute URL `reference` means beside `base`, an `http` or `https` URL, without fragment, scheme and host in
-/// lower case, port always written: the form of the cache's keys. `None` for other schemes and for what is no URL.
+/// lower case, port always written, target in normal form: the form of the cache's keys. `None` for other schemes and for what is no URL.
 pub(super) fn resolve(base: &str, reference: &str) -> Option<String> {
     let reference = reference.trim_matches([' ', '\t']).split('#').next().unwrap_or_default();
     if reference.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
@@ -10,13 +12,13 @@ pub(super) fn resolve(base: &str, reference: &str) -> Option<String> {
     let (base_origin, base_target) = split(base)?;
     if has_scheme(reference) {
         let (origin, target) = split(reference)?;
-        return Some(join(&origin, target));
+        return join(&origin, target);
     }
     if let Some(network) = reference.strip_prefix("//") {
         let scheme = base_origin.split(':').next().unwrap_or_default();
         let absolute = format!("{scheme}://{network}");
         let (origin, target) = split(&absolute)?;
-        return Some(join(&origin, target));
+        return join(&origin, target);
     }
     let (base_path, _) = path_and_query(base_target);
     let (path, query) = path_and_query(reference);
@@ -32,7 +34,7 @@ pub(super) fn resolve(base: &str, reference: &str) -> Option<String> {
             query.map_or_else(|| full.clone(), |query| format!("{full}?{query}"))
         }
     };
-    Some(join(&base_origin, &target))
+    join(&base_origin, &target)
 }
 
 /// Whether two absolute URLs have the same scheme, host and port (RFC 9110 4.3.1).
@@ -62,14 +64,14 @@ fn split(url: &str) -> Option<(String, &str)> {
         Some(at) => (&authority[..at], &authority[at + 1..]),
         None => (authority.as_str(), port),
     };
-    let plain = !host.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| (format!("{scheme}://{host}:{port}"), target))
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let port: u16 = port.parse().ok().filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()))?;
+    (!host.is_empty()).then(|| (format!("{scheme}://{host}:{port}"), target))
 }
 
-fn join(origin: &str, target: &str) -> String {
-    let (path, query) = path_and_query(target);
-    let path = without_dots(path);
-    query.map_or_else(|| format!("{origin}{path}"), |query| format!("{origin}{path}?{query}"))
+fn join(origin: &str, written: &str) -> Option<String> {
+    let mut url = origin.to_owned();
+    target::target(written, &mut url).ok().map(|()| url)
 }
 
 fn path_and_query(target: &str) -> (&str, Option<&str>) {
@@ -86,27 +88,6 @@ fn has_scheme(reference: &str) -> bool {
     reference[end..].starts_with(':')
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-}
-
-/// RFC 3986 5.2.4.
-fn without_dots(path: &str) -> String {
-    let mut kept: Vec<&str> = Vec::new();
-    let mut segments = path.split('/').skip(usize::from(path.starts_with('/'))).peekable();
-    while let Some(segment) = segments.next() {
-        let last = segments.peek().is_none();
-        match segment {
-            "." | ".." => {
-                if segment == ".." {
-                    kept.pop();
-                }
-                if last {
-                    kept.push("");
-                }
-            }
-            segment => kept.push(segment),
-        }
-    }
-    format!("/{}", kept.join("/"))
 }
 
 #[cfg(test)]
@@ -162,7 +143,14 @@ mod tests {
             ("http://h?q", Some("http://h:80/?q")),
             ("mailto:a@b", None),
             ("http://user@h/", None),
+            ("http://h.:080/x", Some("http://h:80/x")),
+            ("http://h./caf%c3%a9", Some("http://h:80/caf%C3%A9")),
+            ("/%7euser/é?%7e=%c3", Some("http://a:80/~user/%C3%A9?~=%C3")),
+            ("/x/%2e%2e/y", Some("http://a:80/y")),
+            ("/%zz", None),
             ("http://h:x/", None),
+            ("http://h:65536/", None),
+            ("http://./", None),
             ("http:///x", None),
             ("/a b", None),
         ] {

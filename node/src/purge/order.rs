@@ -4,6 +4,7 @@ use larder_store::{Purge, Selector};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::cache::key;
 use crate::limits;
 
 /// What the selectors of a purge are.
@@ -166,13 +167,11 @@ fn selectors(kind: Kind, written: &[Value]) -> Result<Vec<Selector>, Invalid> {
     let mut mistakes = Vec::new();
     for (i, value) in written.iter().enumerate() {
         let parsed = match value {
-            Value::String(text) => {
-                Selector::parse(kind.as_str(), text).map_err(|why| short(&why.to_string()))
-            }
+            Value::String(text) => read(kind, text).map_err(|why| short(&why)),
             other => Err(format!("not a string: {}", short(&other.to_string()))),
         };
         match parsed {
-            Ok(selector) => good.push(selector),
+            Ok(selectors) => good.extend(selectors),
             Err(why) => mistakes.push(format!("selectors[{i}]: {why}")),
         }
     }
@@ -183,6 +182,20 @@ fn selectors(kind: Kind, written: &[Value]) -> Result<Vec<Selector>, Invalid> {
     mistakes.truncate(limits::PURGE_MISTAKES_TOLD_MAX);
     let tail = if more > 0 { format!("; and {more} more") } else { String::new() };
     wrong(mistakes.join("; ") + &tail)
+}
+
+/// A selector as somebody wrote it, in the form of the keys; several where that is not one text.
+fn read(kind: Kind, text: &str) -> Result<Vec<Selector>, String> {
+    let selector = Selector::parse(kind.as_str(), text).map_err(|why| why.to_string())?;
+    let read = match selector {
+        Selector::Url(url) => key::of_url(&url).map(|url| vec![Selector::Url(url)]),
+        Selector::Prefix(prefix) => {
+            key::of_prefix(&prefix).map(|all| all.into_iter().map(Selector::Prefix).collect())
+        }
+        Selector::Host(host) => key::of_host(&host).map(|host| vec![Selector::Host(host)]),
+        Selector::Tag(_) | Selector::All => Ok(vec![selector]),
+    };
+    read.map_err(|why| format!("{why}: {text:?}"))
 }
 
 /// At most 200 characters of a text somebody sent.

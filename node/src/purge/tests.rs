@@ -241,6 +241,33 @@ fn what_is_no_order_is_told_with_the_selector_that_is_none() {
 }
 
 #[test]
+fn selectors_are_brought_into_the_form_of_the_keys() {
+    let rows = [
+        ("url", "HTTP://A./x/../caf%c3%a9", Ok(vec![Selector::Url("http://a:80/caf%C3%A9".into())])),
+        ("url", "http://a/%7Eé", Ok(vec![Selector::Url("http://a:80/~%C3%A9".into())])),
+        ("url", "http://a/%zz", Err("selectors[0]: broken escape: \"http://a/%zz\"")),
+        ("prefix", "http://a/%7e/..", Ok(vec![Selector::Prefix("http://a:80/~/..".into())])),
+        (
+            "prefix",
+            "http://a/?%7e",
+            Ok(vec![Selector::Prefix("http://a:80/?~".into()), Selector::Prefix("http://a:80/?%7e".into())]),
+        ),
+        ("prefix", "http://a/caf%c3%a", Err("selectors[0]: ends inside an escape")),
+        ("host", "A.example.", Ok(vec![Selector::Host("a.example".into())])),
+        ("host", "bücher.example", Err("selectors[0]: not a host: \"bücher.example\"")),
+        ("tag", "café", Ok(vec![Selector::Tag("café".into())])),
+    ];
+    for (kind, text, wanted) in rows {
+        let body = serde_json::json!({ "kind": kind, "selectors": [text] }).to_string();
+        match (Order::parse(body.as_bytes()), wanted) {
+            (Ok(order), Ok(wanted)) => assert_eq!(order.purge.selectors, wanted, "{text}"),
+            (Err(why), Err(start)) => assert!(why.error.starts_with(start), "{text}: {}", why.error),
+            (got, _) => panic!("{text}: {got:?}"),
+        }
+    }
+}
+
+#[test]
 fn many_mistakes_are_told_shortly() {
     let selectors: Vec<String> = (0..500).map(|i| format!("\"{i}{}\"", "y".repeat(3000))).collect();
     let body = format!(r#"{{"kind":"url","selectors":[{}]}}"#, selectors.join(","));
