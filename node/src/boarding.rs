@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, header};
 use larder_store::{Hit, KeyRef};
+use parking_lot::Mutex;
 
 use crate::cache::stored::Stored;
 use crate::coalesce::{self, Flight, Flights, Pilot, Waited};
@@ -15,8 +16,8 @@ use crate::policy::directives::Directives;
 use crate::policy::freshness::Freshness;
 use crate::policy::serving::{self, Serve};
 use crate::status::NotStored;
-use crate::tasks;
 use crate::worker::{Asker, Site, Worker};
+use crate::{origin, tasks};
 
 /// A place in a flight.
 pub struct Seat {
@@ -31,6 +32,12 @@ pub struct Seat {
 }
 
 impl Seat {
+    /// A private answer, for the request that its flight started for: whoever else sat in it may have other cookies.
+    #[must_use]
+    pub fn own(&self, answer: &Mutex<Option<origin::Answer>>) -> Option<origin::Answer> {
+        if self.collapsed { None } else { answer.lock().take() }
+    }
+
     /// Waits for what the flight brings home: without limit in one's own, for [`Waited`] at the most in another's.
     ///
     /// # Errors

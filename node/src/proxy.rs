@@ -139,12 +139,13 @@ impl Journey<'_> {
                     continue;
                 }
                 Ok(Some(Outcome::Private(why, answer))) => {
-                    // Whoever else sat in it may have other cookies: it answers the pilot's request only.
-                    let mine = if seat.collapsed { None } else { answer.lock().take() };
-                    if let Some(answer) = mine {
+                    if let Some(answer) = seat.own(&answer) {
                         return deliver::relayed(self.site, self.exchange, Served::Miss, Some(why), answer);
                     }
                     alone = boarding::alone_after(why, &self.exchange.request.headers);
+                    if !alone && let Some(response) = self.at_once() {
+                        return response; // The next flight has come and gone meanwhile.
+                    }
                     continue;
                 }
                 Ok(Some(Outcome::Failed(error))) => error,

@@ -66,6 +66,8 @@
 //! from a worker blocks. What lies on disk is drawn in `docs/disk-format.md`.
 
 #[cfg(feature = "engine")]
+mod above;
+#[cfg(feature = "engine")]
 mod admission;
 #[cfg(feature = "engine")]
 mod behind;

@@ -7,6 +7,7 @@ use std::thread;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::above::MemoryAbove;
 use crate::behind::Behind;
 use crate::config::Config;
 use crate::disk::{Disk, Record};
@@ -22,7 +23,7 @@ use crate::purge::tables::{Tables, tag_hash};
 use crate::purge::{Purge, Receipt, Recorded, Seq};
 use crate::stats::{Counters, Stats};
 use crate::tier::{Load, Peek};
-use crate::tiers::{MemoryAbove, Shared};
+use crate::tiers::Shared;
 use crate::upkeep;
 use crate::writer::{Parts, Writer};
 

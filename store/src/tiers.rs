@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::admission::admits;
 use crate::behind::{Behind, Locked};
 use crate::config::Config;
-use crate::disk::{Above, BlockInfo, Disk, PieceError, Record, Slot};
+use crate::disk::{BlockInfo, Disk, PieceError, Record, Slot};
 use crate::entry::{Entry, EntryBody, Head};
 use crate::error::NotKept;
 use crate::fill::{Fill, Flight, Whole};
@@ -47,29 +47,6 @@ pub(crate) struct Shared<H: Head> {
 
 /// Loads that are under way, and who waits for them.
 type Loads<H> = HashMap<u128, Vec<oneshot::Sender<Option<Arc<Entry<H>>>>>, Straight>;
-
-/// A memory tier as the disk sees it.
-pub(crate) struct MemoryAbove<H: Head> {
-    pub(crate) memory: Arc<Memory<H>>,
-    pub(crate) tables: Arc<Tables>,
-}
-
-impl<H: Head> Above for MemoryAbove<H> {
-    fn hot(&self, hash: u128) -> bool {
-        self.memory.contains(hash)
-    }
-
-    fn evicted(&self, hash: u128) {
-        if self.memory.remove_if(hash, |entry| entry.tier() == Tier::Disk) {
-            // moka lets go of a removed value when it gets round to it; its blocks are wanted now.
-            self.memory.settle();
-        }
-    }
-
-    fn seq(&self) -> u64 {
-        self.tables.seq().0
-    }
-}
 
 impl<H: Head> Shared<H> {
     /// What is known without the disk.

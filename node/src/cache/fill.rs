@@ -29,7 +29,12 @@ pub async fn pour(mut body: Body, mut writer: Writer<Stored>) -> Result<Arc<Entr
                 }
             }
             Err(cut) => {
-                writer.abort(&cut.to_string());
+                // Who follows says of itself that the origin's answer broke off.
+                let why = match cut {
+                    Cut::Origin(why) => why,
+                    other => other.to_string(),
+                };
+                writer.abort(&why);
                 return Err(NotStored::Cut);
             }
         }
