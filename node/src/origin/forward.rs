@@ -8,6 +8,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, request};
 
 use crate::limits;
+use crate::policy::upstream::{STRIPPED, is_one_of};
 
 /// Fields of a request that are for the next hop only (RFC 9110 7.6.1), and `Proxy`, which CGI programs take for a
 /// setting of their environment (CVE-2016-5385). `Trailer` goes because trailers do not pass.
@@ -38,43 +39,6 @@ pub const RESPONSE_HOP_BY_HOP: [&str; 10] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
-];
-
-/// Fields by which a client could make an origin answer for another URL, host, method or client than the cache key
-/// says. Spellings with `_` are removed as well: CGI and its heirs cannot tell them from `-`.
-pub const STRIPPED: [&str; 32] = [
-    "base-url",
-    "client-ip",
-    "fastly-client-ip",
-    "forwarded",
-    "front-end-https",
-    "true-client-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-forwarded",
-    "x-forwarded-by",
-    "x-forwarded-path",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-protocol",
-    "x-forwarded-scheme",
-    "x-forwarded-server",
-    "x-forwarded-ssl",
-    "x-forwarded-uri",
-    "x-forwarded-url",
-    "x-host",
-    "x-http-destinationurl",
-    "x-http-host-override",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-host",
-    "x-original-uri",
-    "x-original-url",
-    "x-real-ip",
-    "x-real-url",
-    "x-rewrite-url",
-    "x-url-scheme",
 ];
 
 /// Fields that [`request_head`] writes itself, from [`Facts`] and from what the client's fields may add.
@@ -238,14 +202,6 @@ fn connection_options(headers: &HeaderMap) -> Vec<String> {
 
 fn is_named(name: &HeaderName, named: &[String]) -> bool {
     named.iter().any(|option| option == name.as_str()) && !END_TO_END.contains(&name.as_str())
-}
-
-/// Whether the (lower-case) name is in the sorted list, with `_` read as `-`.
-fn is_one_of(name: &str, sorted: &[&str]) -> bool {
-    if name.contains('_') {
-        return sorted.binary_search(&name.replace('_', "-").as_str()).is_ok();
-    }
-    sorted.binary_search(&name).is_ok()
 }
 
 /// The client's lines of this field and one of ours after them.

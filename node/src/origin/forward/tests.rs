@@ -1,6 +1,7 @@
 //! Tables over the heads that cross the node.
 
 use super::*;
+use crate::policy::upstream::REWRITTEN;
 
 fn map(fields: &[(&str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -44,7 +45,14 @@ fn passed(client: &[(&str, &str)]) -> Vec<String> {
 #[test]
 fn the_lists_are_sorted_for_the_search() {
     assert!(REQUEST_HOP_BY_HOP.is_sorted() && RESPONSE_HOP_BY_HOP.is_sorted());
-    assert!(STRIPPED.is_sorted() && WRITTEN.is_sorted());
+    assert!(STRIPPED.is_sorted() && WRITTEN.is_sorted() && REWRITTEN.is_sorted());
+}
+
+#[test]
+fn what_is_written_here_selects_no_variant() {
+    let others = WRITTEN.iter().filter(|name| !REWRITTEN.contains(name)).copied();
+    assert_eq!(others.collect::<Vec<_>>(), ["content-length", "host"], "framing, and what the URL says");
+    assert!(REWRITTEN.iter().all(|name| WRITTEN.contains(name)));
 }
 
 #[test]
