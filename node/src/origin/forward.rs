@@ -188,16 +188,26 @@ fn stays_here(name: &HeaderName, named: &[String]) -> bool {
         || is_named(name, named)
 }
 
+/// Whether a `Connection` field names other fields, so that [`clean_request`] has something to do that matters.
+#[must_use]
+pub fn names_fields(headers: &HeaderMap) -> bool {
+    named_options(headers).next().is_some()
+}
+
 /// What the `Connection` fields name, in lower case.
 fn connection_options(headers: &HeaderMap) -> Vec<String> {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|option| std::str::from_utf8(option.trim_ascii()).ok())
-        .map(str::to_ascii_lowercase)
-        .filter(|option| !matches!(option.as_str(), "" | "close" | "keep-alive"))
-        .collect()
+    let text = |option| std::str::from_utf8(option).ok();
+    named_options(headers).filter_map(text).map(str::to_ascii_lowercase).collect()
+}
+
+/// The members of every `Connection` line but those that are about the connection itself.
+fn named_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(CONNECTION).iter();
+    let options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    options.filter(|option| {
+        let own = [&b""[..], b"close", b"keep-alive"];
+        !own.iter().any(|own| option.eq_ignore_ascii_case(own))
+    })
 }
 
 fn is_named(name: &HeaderName, named: &[String]) -> bool {

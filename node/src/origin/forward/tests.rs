@@ -237,6 +237,23 @@ fn a_cleaned_request_is_what_the_origin_will_see() {
 }
 
 #[test]
+fn any_line_of_connection_may_name_fields() {
+    for (lines, wanted) in [
+        (&[][..], false),
+        (&["keep-alive"], false),
+        (&["Keep-Alive, close", "CLOSE", ""], false),
+        (&["keep-alive, foo"], true),
+        (&["foo"], true),
+        (&["keep-alive", "foo"], true),
+        (&["close", "Keep-Alive", ",foo"], true),
+        (&["keep-alive;foo"], true),
+    ] {
+        let fields: Vec<_> = lines.iter().map(|line| ("connection", *line)).collect();
+        assert_eq!(names_fields(&map(&fields)), wanted, "{lines:?}");
+    }
+}
+
+#[test]
 fn an_answer_loses_what_was_between_the_origin_and_us() {
     let mut headers = map(&[
         ("Connection", "X-Hop, Cache-Control, set-cookie, close"),
