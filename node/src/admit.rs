@@ -59,8 +59,7 @@ pub fn admit(worker: &Worker, exchange: &mut Exchange, body: &Body) -> Result<Ar
     if body.size_hint().lower() > site.config.request_body_max {
         return Err(Refusal::BodyTooLarge);
     }
-    let listed = exchange.request.headers.get(header::CONNECTION);
-    if listed.is_some_and(|options| !matches!(options.as_bytes(), b"keep-alive" | b"Keep-Alive" | b"close")) {
+    if forward::names_fields(&exchange.request.headers) {
         forward::clean_request(&mut exchange.request.headers);
     }
     Ok(site)

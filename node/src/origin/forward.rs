@@ -8,6 +8,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, request};
 
 use crate::limits;
+use crate::policy::upstream::{STRIPPED, is_one_of};
 
 /// Fields of a request that are for the next hop only (RFC 9110 7.6.1), and `Proxy`, which CGI programs take for a
 /// setting of their environment (CVE-2016-5385). `Trailer` goes because trailers do not pass.
@@ -38,43 +39,6 @@ pub const RESPONSE_HOP_BY_HOP: [&str; 10] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
-];
-
-/// Fields by which a client could make an origin answer for another URL, host, method or client than the cache key
-/// says. Spellings with `_` are removed as well: CGI and its heirs cannot tell them from `-`.
-pub const STRIPPED: [&str; 32] = [
-    "base-url",
-    "client-ip",
-    "fastly-client-ip",
-    "forwarded",
-    "front-end-https",
-    "true-client-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-forwarded",
-    "x-forwarded-by",
-    "x-forwarded-path",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-protocol",
-    "x-forwarded-scheme",
-    "x-forwarded-server",
-    "x-forwarded-ssl",
-    "x-forwarded-uri",
-    "x-forwarded-url",
-    "x-host",
-    "x-http-destinationurl",
-    "x-http-host-override",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-host",
-    "x-original-uri",
-    "x-original-url",
-    "x-real-ip",
-    "x-real-url",
-    "x-rewrite-url",
-    "x-url-scheme",
 ];
 
 /// Fields that [`request_head`] writes itself, from [`Facts`] and from what the client's fields may add.
@@ -224,28 +188,30 @@ fn stays_here(name: &HeaderName, named: &[String]) -> bool {
         || is_named(name, named)
 }
 
+/// Whether a `Connection` field names other fields, so that [`clean_request`] has something to do that matters.
+#[must_use]
+pub fn names_fields(headers: &HeaderMap) -> bool {
+    named_options(headers).next().is_some()
+}
+
 /// What the `Connection` fields name, in lower case.
 fn connection_options(headers: &HeaderMap) -> Vec<String> {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|option| std::str::from_utf8(option.trim_ascii()).ok())
-        .map(str::to_ascii_lowercase)
-        .filter(|option| !matches!(option.as_str(), "" | "close" | "keep-alive"))
-        .collect()
+    let text = |option| std::str::from_utf8(option).ok();
+    named_options(headers).filter_map(text).map(str::to_ascii_lowercase).collect()
+}
+
+/// The members of every `Connection` line but those that are about the connection itself.
+fn named_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(CONNECTION).iter();
+    let options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    options.filter(|option| {
+        let own = [&b""[..], b"close", b"keep-alive"];
+        !own.iter().any(|own| option.eq_ignore_ascii_case(own))
+    })
 }
 
 fn is_named(name: &HeaderName, named: &[String]) -> bool {
     named.iter().any(|option| option == name.as_str()) && !END_TO_END.contains(&name.as_str())
-}
-
-/// Whether the (lower-case) name is in the sorted list, with `_` read as `-`.
-fn is_one_of(name: &str, sorted: &[&str]) -> bool {
-    if name.contains('_') {
-        return sorted.binary_search(&name.replace('_', "-").as_str()).is_ok();
-    }
-    sorted.binary_search(&name).is_ok()
 }
 
 /// The client's lines of this field and one of ours after them.

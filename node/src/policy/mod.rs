@@ -8,6 +8,7 @@
 //! serving     fresh, stale while it is refreshed, or to the origin first (RFC 9111 4.2.4, RFC 5861)
 //! validation  conditions of clients, our own conditions, what a 304 or a HEAD updates (RFC 9111 4.3)
 //! vary        which variant a request selects (RFC 9111 4.1)
+//! upstream    which fields of a request an origin does not get as they were sent
 //! invalidation  what an unsafe method makes wrong (RFC 9111 4.4)
 //! baseline    the second opinion of the crate `http-cache-semantics`
 //! ```
@@ -20,6 +21,7 @@ pub mod invalidation;
 pub mod serving;
 pub mod storing;
 pub mod targeted;
+pub mod upstream;
 pub mod validation;
 pub mod vary;
 

@@ -4,6 +4,7 @@ use http::header::{ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LAN
 use http::{HeaderMap, HeaderName};
 
 use super::directives::{list, trim};
+use super::upstream::{REWRITTEN, STRIPPED, is_one_of};
 
 /// What an answer says about the requests it fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,14 +58,22 @@ impl VaryNames {
 }
 
 /// Reads every `Vary` line of an answer. A `*` anywhere is `*` (RFC 9110 12.5.5); so is a name that is none, because
-/// we could not compare it.
+/// we could not compare it, and a field that the node writes itself, because the origin answered to what we wrote and
+/// not to what the key would hold. A field that no origin gets cannot have selected anything: it is left out.
 #[must_use]
 pub fn parse(response: &HeaderMap) -> Vary {
-    let members = || response.get_all(VARY).iter().flat_map(|line| list(line.as_bytes()));
-    if members().any(|name| name == b"*" || HeaderName::from_bytes(name).is_err()) {
-        return Vary::Star;
+    let members = response.get_all(VARY).iter().flat_map(|line| list(line.as_bytes()));
+    let mut sent = Vec::new();
+    for member in members {
+        let Ok(name) = HeaderName::from_bytes(member) else { return Vary::Star };
+        if name == "*" || is_one_of(name.as_str(), &REWRITTEN) {
+            return Vary::Star;
+        }
+        if !is_one_of(name.as_str(), &STRIPPED) {
+            sent.push(member);
+        }
     }
-    let names = VaryNames::collect(members());
+    let names = VaryNames::collect(sent.into_iter());
     if names.0.is_empty() { Vary::None } else { Vary::Names(names) }
 }
 

@@ -54,6 +54,30 @@ async fn hop_by_hop_fields_stay_on_their_hop() {
 }
 
 #[tokio::test]
+async fn what_connection_names_selects_no_variant() {
+    let s = Stage::new("a field that any line of Connection names selects no variant").await;
+    s.origin.on("/*", |asked| {
+        let language = asked.get("accept-language").unwrap_or("none");
+        Reply::new(200, language.to_owned()).cache("max-age=60").with("vary", "Accept-Language")
+    });
+    for (number, lines) in [
+        &["keep-alive", "accept-language"][..],
+        &["Keep-Alive, Accept-Language"],
+        &["close", "", "accept-language"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let target = format!("/{number}");
+        let hidden = Ask::get(&target).with("accept-language", "fr");
+        let hidden = lines.iter().fold(hidden, |ask, line| ask.with("connection", line));
+        assert_eq!(s.ask(hidden).await.text(), "none", "{lines:?}");
+        let french = s.warm_by(Ask::get(&target).with("accept-language", "fr")).await;
+        assert_eq!(french.text(), "fr", "{lines:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_loop_ends_after_one_turn() {
     let s = Stage::new("a request that passed this node before is 508").await;
     let answer = s.ask(Ask::get("/a").with("cdn-loop", "other, edge-1")).await;

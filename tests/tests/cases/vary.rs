@@ -142,3 +142,25 @@ async fn a_304_with_a_strong_tag_freshens_every_variant_with_it() {
     assert!(s.ask(ask("en")).await.hit(), "the same tag");
     assert!(!s.ask(ask("fr")).await.hit(), "another tag");
 }
+
+#[tokio::test]
+async fn what_the_node_writes_itself_selects_nothing() {
+    let s = Stage::new("Vary by a field that the node writes for each client is Vary: *").await;
+    for name in ["X-Forwarded-For", "Forwarded", "X-Forwarded-Host", "X-Forwarded-Proto", "Via", "CDN-Loop"] {
+        let target = format!("/{name}");
+        s.origin.on(&target, move |asked| Reply::page(asked).cache("max-age=60").with("vary", name));
+        let answer = s.never_stored(Ask::get(&target)).await;
+        assert!(answer.get("vary").is_some_and(|vary| vary.contains(name)), "{:?}", answer.fields);
+    }
+}
+
+#[tokio::test]
+async fn what_no_origin_gets_selects_nothing() {
+    let s = Stage::new("Vary by a field that no origin gets makes no variants").await;
+    s.origin.on("/a", |asked| {
+        assert_eq!(asked.get("x-original-url"), None);
+        Reply::page(asked).cache("max-age=60").with("vary", "X-Original-URL")
+    });
+    s.warm("/a").await;
+    assert!(s.ask(Ask::get("/a").with("x-original-url", "/b")).await.hit());
+}

@@ -1,6 +1,7 @@
 //! Tables over the heads that cross the node.
 
 use super::*;
+use crate::policy::upstream::REWRITTEN;
 
 fn map(fields: &[(&str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -44,7 +45,14 @@ fn passed(client: &[(&str, &str)]) -> Vec<String> {
 #[test]
 fn the_lists_are_sorted_for_the_search() {
     assert!(REQUEST_HOP_BY_HOP.is_sorted() && RESPONSE_HOP_BY_HOP.is_sorted());
-    assert!(STRIPPED.is_sorted() && WRITTEN.is_sorted());
+    assert!(STRIPPED.is_sorted() && WRITTEN.is_sorted() && REWRITTEN.is_sorted());
+}
+
+#[test]
+fn what_is_written_here_selects_no_variant() {
+    let others = WRITTEN.iter().filter(|name| !REWRITTEN.contains(name)).copied();
+    assert_eq!(others.collect::<Vec<_>>(), ["content-length", "host"], "framing, and what the URL says");
+    assert!(REWRITTEN.iter().all(|name| WRITTEN.contains(name)));
 }
 
 #[test]
@@ -226,6 +234,23 @@ fn a_cleaned_request_is_what_the_origin_will_see() {
         lines(&headers),
         ["cdn-loop: edge-1", "cookie: c", "host: www.example.com", "x-forwarded-for: 10.0.0.1"]
     );
+}
+
+#[test]
+fn any_line_of_connection_may_name_fields() {
+    for (lines, wanted) in [
+        (&[][..], false),
+        (&["keep-alive"], false),
+        (&["Keep-Alive, close", "CLOSE", ""], false),
+        (&["keep-alive, foo"], true),
+        (&["foo"], true),
+        (&["keep-alive", "foo"], true),
+        (&["close", "Keep-Alive", ",foo"], true),
+        (&["keep-alive;foo"], true),
+    ] {
+        let fields: Vec<_> = lines.iter().map(|line| ("connection", *line)).collect();
+        assert_eq!(names_fields(&map(&fields)), wanted, "{lines:?}");
+    }
 }
 
 #[test]

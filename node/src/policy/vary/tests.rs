@@ -21,6 +21,16 @@ fn what_an_answer_varies_by() {
         ("9111 4.1: * before a name", "Vary: *, Foo", "star"),
         ("9111 4.1: * behind a name", "Vary: Foo, *", "star"),
         ("ours: what is no name cannot be compared", "Vary: a b", "star"),
+        ("ours: written by us, the origin knows more than the key", "Vary: X-Forwarded-For", "star"),
+        ("ours: written by us", "Vary: Foo, X-Forwarded-Host", "star"),
+        ("ours: written by us", "Vary: X-Forwarded-Proto|Vary: Foo", "star"),
+        ("ours: written by us", "Vary: Forwarded", "star"),
+        ("ours: written by us", "Vary: Via", "star"),
+        ("ours: written by us", "Vary: CDN-Loop", "star"),
+        ("ours: written by us, as CGI spells it", "Vary: X_Forwarded_For", "star"),
+        ("ours: never sent, so it selects nothing", "Vary: X-Real-IP", "none"),
+        ("ours: never sent, as CGI spells it", "Vary: X_Original_URL", "none"),
+        ("ours: never sent, beside one that is", "Vary: X-Host, Foo, Client-IP", "foo"),
     ] {
         let found = match parse(&fields(lines)) {
             Vary::None => "none".to_owned(),
