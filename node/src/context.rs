@@ -59,6 +59,19 @@ impl Exchange {
     pub fn target(&self) -> &str {
         self.url.get(self.target_at..).unwrap_or_default()
     }
+
+    /// The authority as the key has it: in lower case, and with a port only where that is not the scheme's own. All
+    /// requests that share a key share it; empty before the request was admitted.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        authority(self.url.get(..self.target_at).unwrap_or_default())
+    }
+}
+
+fn authority(origin: &str) -> &str {
+    let (scheme, authority) = origin.split_once("://").unwrap_or_default();
+    let own = if scheme == "https" { ":443" } else { ":80" };
+    authority.strip_suffix(own).unwrap_or(authority)
 }
 
 /// What became of a request, in the words of the log.
@@ -99,6 +112,27 @@ impl Default for Facts {
             ttl: None,
             endpoint: None,
             origin_time: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::authority;
+
+    #[test]
+    fn an_authority_has_a_port_only_where_it_says_something() {
+        for (origin, wanted) in [
+            ("http://a.example:80", "a.example"),
+            ("https://a.example:443", "a.example"),
+            ("http://a.example:443", "a.example:443"),
+            ("https://a.example:80", "a.example:80"),
+            ("https://a.example:8443", "a.example:8443"),
+            ("http://[::1]:80", "[::1]"),
+            ("http://[::80]:8080", "[::80]:8080"),
+            ("", ""),
+        ] {
+            assert_eq!(authority(origin), wanted, "{origin}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::request::Parts;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method};
 
 use crate::access_log::Log;
 use crate::cache::Cache;
@@ -116,13 +116,11 @@ pub struct Asker {
 }
 
 impl Asker {
-    /// The one who sent this exchange.
+    /// The one who sent this exchange. The host is that of the key and not as the client spelt it: an origin that makes
+    /// links of it would put one client's spelling into everybody's answer.
     #[must_use]
     pub fn of(exchange: &Exchange) -> Self {
-        let request = &exchange.request;
-        let asked = request.uri.authority().map(|authority| authority.as_str());
-        let named = || request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = asked.or_else(named).unwrap_or_default().to_owned();
+        let host = exchange.authority().to_owned();
         Self { ip: exchange.client.address.ip(), tls: exchange.client.tls, host }
     }
 }

@@ -1,7 +1,7 @@
 //! `Vary` (RFC 9110 12.5.5) and the secondary key of a request (RFC 9111 4.1).
 
 use http::header::{ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, VARY};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::directives::{list, trim};
 use super::upstream::{REWRITTEN, STRIPPED, is_one_of};
@@ -78,8 +78,8 @@ pub fn parse(response: &HeaderMap) -> Vary {
 }
 
 /// The secondary key: the request's fields of these names in normal form, empty if nothing selects. Requests with the
-/// same key are the same to the origin as far as RFC 9111 4.1 lets a cache know: lines combined, blanks around list
-/// members dropped, and for `Accept-Language`, `Accept-Encoding` and `Accept-Charset` case and order of equal
+/// same key are the same to the origin as far as RFC 9111 4.1 lets a cache know: lines combined, in known lists blanks
+/// around members dropped, and for `Accept-Language`, `Accept-Encoding` and `Accept-Charset` case and order of equal
 /// preference ignored. A missing field is not an empty one. `own_encoding`: this node negotiates `Accept-Encoding`
 /// itself and asks the origin for one form only.
 #[must_use]
@@ -152,23 +152,35 @@ fn start_member(key: &mut String, name: &str) {
     key.push_str(name);
 }
 
-/// Fields that are no lists: a comma in them means nothing, so that only the bytes can be compared.
-fn is_opaque(name: &str) -> bool {
-    const OPAQUE: [&str; 10] = [
-        "authorization",
-        "cookie",
-        "date",
-        "from",
-        "host",
-        "if-modified-since",
-        "origin",
-        "referer",
-        "user-agent",
-        "x-requested-with",
-    ];
-    OPAQUE.contains(&name)
-}
+/// Fields that are lists by definition (RFC 9110 5.6.1, RFC 9111 5, RFC 7240, Fetch): blanks around their members, and
+/// how they are spread over lines, mean nothing.
+const LISTS: [&str; 10] = [
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "access-control-request-headers",
+    "cache-control",
+    "content-encoding",
+    "content-language",
+    "pragma",
+    "prefer",
+];
 
+/// Fields that are no lists by definition: two lines of them are not the one line that a list would make.
+const SINGULAR: [&str; 9] = [
+    "authorization",
+    "cookie",
+    "date",
+    "from",
+    "if-modified-since",
+    "origin",
+    "referer",
+    "user-agent",
+    "x-requested-with",
+];
+
+/// A field that nobody has called a list is compared byte by byte: its origin can tell `Doe, John` from `Doe,John`.
 fn write_value(key: &mut String, name: &str, request: &HeaderMap) {
     let known = [ACCEPT_LANGUAGE, ACCEPT_ENCODING, ACCEPT_CHARSET];
     if let Some(name) = known.iter().find(|known| known.as_str() == name) {
@@ -183,20 +195,22 @@ fn write_value(key: &mut String, name: &str, request: &HeaderMap) {
         }
         return;
     }
-    for (at, line) in request.get_all(name).iter().enumerate() {
+    let lines = request.get_all(name).iter().map(HeaderValue::as_bytes);
+    if LISTS.contains(&name) {
+        write_joined(key, lines.flat_map(list), |key| key.push(','));
+    } else if SINGULAR.contains(&name) {
+        write_joined(key, lines, |key| key.push(','));
+    } else {
+        write_joined(key, lines, |key| escape(key, b", "));
+    }
+}
+
+fn write_joined<'a>(key: &mut String, parts: impl Iterator<Item = &'a [u8]>, join: fn(&mut String)) {
+    for (at, part) in parts.enumerate() {
         if at > 0 {
-            key.push(',');
+            join(key);
         }
-        if is_opaque(name) {
-            escape(key, line.as_bytes());
-            continue;
-        }
-        for (at, member) in list(line.as_bytes()).enumerate() {
-            if at > 0 {
-                key.push(',');
-            }
-            escape(key, member);
-        }
+        escape(key, part);
     }
 }
 

@@ -20,6 +20,31 @@ async fn the_origin_sees_who_asked() {
 }
 
 #[tokio::test]
+async fn every_spelling_of_a_host_is_sent_as_one() {
+    let s = Stage::new("spellings of Host that share a key are sent alike, also past the cache").await;
+    s.origin.on("/*", |asked| {
+        let told = ["host", "x-forwarded-host", "forwarded"].map(|name| asked.get(name).unwrap_or("none"));
+        let reply = Reply::new(200, told.join(" "));
+        reply.cache(if asked.target.starts_with("/pass") { "no-store" } else { "max-age=60" })
+    });
+    let spellings = ["WWW.Example.COM", "www.example.com.", "www.example.com:80", "Www.example.com.:0080"];
+    for path in ["/flight", "/pass"] {
+        for (number, spelling) in spellings.into_iter().enumerate() {
+            let target = format!("{path}/{number}");
+            let told = s.ask(Ask::get(&target).host(spelling)).await.text();
+            let wanted =
+                "www.example.com www.example.com for=127.0.0.1;host=www.example.com;proto=http".to_owned();
+            assert_eq!(told, wanted, "{path} {spelling}");
+        }
+    }
+    let posted = s.ask(Ask::new("POST", "/pass").host("WWW.example.com.:80").body("x")).await.text();
+    assert!(posted.starts_with("www.example.com www.example.com for="), "{posted}");
+    let elsewhere = s.ask(Ask::get("/flight/port").host("WWW.example.com:8080")).await.text();
+    assert!(elsewhere.starts_with("www.example.com:8080 www.example.com:8080 for="), "{elsewhere}");
+    assert!(elsewhere.contains("host=\"www.example.com:8080\""), "{elsewhere}");
+}
+
+#[tokio::test]
 async fn hop_by_hop_fields_stay_on_their_hop() {
     let s = Stage::new("hop-by-hop fields, also those that Connection names, stay on their hop").await;
     s.origin.on("/a", |asked| {

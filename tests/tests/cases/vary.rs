@@ -164,3 +164,16 @@ async fn what_no_origin_gets_selects_nothing() {
     s.warm("/a").await;
     assert!(s.ask(Ask::get("/a").with("x-original-url", "/b")).await.hit());
 }
+
+#[tokio::test]
+async fn a_comma_makes_no_list() {
+    let s = Stage::new("values that only look like lists are compared byte by byte").await;
+    s.origin.on("/a", |asked| {
+        let name = asked.get("x-name").unwrap_or("none");
+        Reply::new(200, name.to_owned()).cache("max-age=60").with("vary", "X-Name")
+    });
+    for name in ["Doe, John", "Doe,John", "Doe,, John"] {
+        assert_eq!(s.warm_by(Ask::get("/a").with("x-name", name)).await.text(), name);
+    }
+    assert_eq!(s.origin.count("/a"), 3);
+}
