@@ -1,7 +1,10 @@
 //! What can go wrong, said in words that tell the caller what to do.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use crate::disk;
 
 /// The store cannot be opened at all. A broken index or journal is no reason: those are repaired.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +26,39 @@ pub enum OpenError {
     /// A thread could not be started.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
+}
+
+impl OpenError {
+    /// What to do about it, if that is known.
+    #[must_use]
+    pub fn fix(&self) -> Option<String> {
+        let (path, source) = match self {
+            Self::Locked { .. } => {
+                return Some("end that process, or give each a directory of its own".into());
+            }
+            Self::Thread(_) => return None,
+            Self::Directory { path, source } => (path.display(), source),
+        };
+        Some(match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                format!("free space (df -h {path}) or files (df -i {path}) there, then restart")
+            }
+            ErrorKind::ReadOnlyFilesystem => format!(
+                "mount it for writing (findmnt -T {path}; dmesg says whether the disk failed), or name it in \
+                 ReadWritePaths of the unit, then restart"
+            ),
+            ErrorKind::PermissionDenied => {
+                format!("install -d -m 700 -o USER {path}, USER being who runs larder")
+            }
+            ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+                format!("name a directory: {path} or what is above it is a file")
+            }
+            _ if disk::trouble(source) => {
+                format!("dmesg says whether the disk failed; if it did not, empty {path}; then restart")
+            }
+            _ => return None,
+        })
+    }
 }
 
 /// A body that cannot be read to its end. What was given out before is right.

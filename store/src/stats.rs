@@ -84,7 +84,7 @@ pub struct Stats {
     pub purge_selectors: u64,
     /// Position of the newest purge.
     pub seq: u64,
-    /// Whether the disk takes new entries.
+    /// Whether the disk takes new entries. No as well when the store had to be opened without its disk.
     pub disk_healthy: bool,
     /// What has happened.
     pub events: Events,

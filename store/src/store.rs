@@ -10,10 +10,10 @@ use tokio::sync::oneshot;
 use crate::above::MemoryAbove;
 use crate::behind::Behind;
 use crate::config::Config;
-use crate::disk::{Disk, Record};
+use crate::disk::{self, Disk, Record};
 use crate::entry::{Entry, Head};
 use crate::error::{OpenError, PurgeError};
-use crate::fault::Seams;
+use crate::fault::{Faults, Seams};
 use crate::fill::{Fill, Flight};
 use crate::key::{Key, KeyRef};
 use crate::limits::{BEHIND_BYTES_MIN, FLIGHT_BYTES_MIN, MEMORY_OBJECT_BYTES_MAX, TAGS_MAX};
@@ -39,10 +39,11 @@ impl<H: Head> Clone for Store<H> {
 
 impl<H: Head> Store<H> {
     /// Opens the store and recovers what an earlier one has left, however it ended. Blocks, for a second or so per
-    /// 100,000 entries at the most.
+    /// 100,000 entries at the most. On a full disk everything stored is given up if that makes room. With a disk that stays
+    /// full, is read-only or fails it is a store in memory: [`Stats::disk_healthy`] is false and purges are never durable.
     ///
     /// # Errors
-    /// Only if the directory cannot be used at all. A damaged index is set aside, a damaged journal of purges counts as a
+    /// Only if the directory is not ours to use. A damaged index is set aside, a damaged journal of purges counts as a
     /// purge of everything.
     pub fn open(config: Config) -> Result<Self, OpenError> {
         Self::open_with(config, Seams::default())
@@ -56,21 +57,7 @@ impl<H: Head> Store<H> {
     pub fn open_with(mut config: Config, seams: Seams) -> Result<Self, OpenError> {
         config.memory_object_max = config.memory_object_max.min(MEMORY_OBJECT_BYTES_MAX).min(config.memory);
         let counters: Arc<Counters> = Arc::default();
-        let (disk, ledger) = if config.disk == 0 {
-            (None, Ledger::volatile(Arc::default())?)
-        } else {
-            let opened = Disk::open(
-                &config.directory,
-                config.disk,
-                config.io_threads,
-                Arc::clone(&counters),
-                &seams.faults,
-            );
-            let (disk, seq) = opened?;
-            let ledger =
-                Ledger::open(&config.directory, seq, &seams.faults).inspect_err(|_| disk.close_now())?;
-            (Some(disk), ledger)
-        };
+        let (disk, ledger) = open_or_do_without(&config, &counters, &seams.faults)?;
         let memory = Arc::new(Memory::new(config.memory));
         if let Some(disk) = &disk {
             let (memory, tables) = (Arc::clone(&memory), Arc::clone(ledger.tables()));
@@ -211,7 +198,7 @@ impl<H: Head> Store<H> {
             behind_bytes: shared.behind.bytes(),
             purge_selectors: shared.tables.len() as u64,
             seq: shared.tables.seq().0,
-            disk_healthy: disk.is_none_or(|disk| disk.healthy()),
+            disk_healthy: disk.map_or(shared.config.disk == 0, |disk| disk.healthy()),
             events: shared.counters.snapshot(),
         }
     }
@@ -226,6 +213,53 @@ impl<H: Head> Store<H> {
             let _ = disk.ended().await;
         }
     }
+}
+
+/// The tier on disk and the purges; of a disk in trouble only purges, that nobody is told are durable.
+fn open_or_do_without(
+    config: &Config,
+    counters: &Arc<Counters>,
+    faults: &Arc<Faults>,
+) -> Result<(Option<Arc<Disk>>, Ledger), OpenError> {
+    if config.disk == 0 {
+        return Ok((None, Ledger::volatile(Arc::default())?));
+    }
+    let mut opened = open_disk(config, counters, faults);
+    if let Err(OpenError::Directory { path, source }) = &opened
+        && disk::full(source)
+    {
+        tracing::error!(path = %path.display(), error = %source, "the disk is full: everything stored is removed");
+        match disk::make_room(path) {
+            Ok(()) => opened = open_disk(config, counters, faults),
+            Err(error) => tracing::warn!(?error, "no room was made"),
+        }
+    }
+    let error = match opened {
+        Ok((disk, ledger)) => return Ok((Some(disk), ledger)),
+        Err(error) => error,
+    };
+    let fix = error.fix().unwrap_or_default();
+    match error {
+        OpenError::Directory { path, source } if disk::trouble(&source) => {
+            tracing::error!(
+                path = %path.display(), error = %source, fix,
+                "running without its disk, from memory only: purges are in force but not confirmed"
+            );
+            Ok((None, Ledger::undurable(source)?))
+        }
+        error => Err(error),
+    }
+}
+
+fn open_disk(
+    config: &Config,
+    counters: &Arc<Counters>,
+    faults: &Arc<Faults>,
+) -> Result<(Arc<Disk>, Ledger), OpenError> {
+    let (directory, counters) = (&config.directory, Arc::clone(counters));
+    let (disk, seq) = Disk::open(directory, config.disk, config.io_threads, counters, faults)?;
+    let ledger = Ledger::open(directory, seq, faults).inspect_err(|_| disk.close_now())?;
+    Ok((disk, ledger))
 }
 
 /// What a dry run of a purge found.

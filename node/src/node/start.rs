@@ -85,9 +85,9 @@ impl StartError {
             Self::Store(OpenError::Locked { .. }) => {
                 "another node runs with it: end that one, or give each its own cache.directory".into()
             }
-            Self::Store(OpenError::Directory { path, .. }) => {
-                format!("install -d -m 700 -o USER {}, USER being who runs larder", path.display())
-            }
+            Self::Store(error @ OpenError::Directory { path, .. }) => error.fix().unwrap_or_else(|| {
+                format!("look at it as the user that runs larder: ls -ld {}, ulimit -a", path.display())
+            }),
             Self::AccessLog { .. } => "let the user that runs larder write there".into(),
             Self::NodeLog(_) => format!("unset {}, or give it a level such as info", trace::ENVIRONMENT),
             Self::Origin(_, PoolError::SystemCertificates(_)) => {
@@ -202,5 +202,28 @@ fn labels() -> Labels {
         served: Served::ALL.map(Served::as_str).to_vec(),
         not_stored: NotStored::ALL.map(NotStored::as_str).to_vec(),
         errors: Kind::ALL.map(Kind::as_str).to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fix_for_a_directory_goes_by_what_the_system_says() {
+        for (kind, words) in [
+            (io::ErrorKind::PermissionDenied, "install -d -m 700 -o USER /cache"),
+            (io::ErrorKind::NotADirectory, "name a directory"),
+            (io::ErrorKind::AlreadyExists, "name a directory"),
+            (io::ErrorKind::StorageFull, "df -h /cache"),
+            (io::ErrorKind::QuotaExceeded, "df -h /cache"),
+            (io::ErrorKind::ReadOnlyFilesystem, "findmnt -T /cache"),
+            (io::ErrorKind::OutOfMemory, "ulimit -a"),
+        ] {
+            let error = StartError::from(OpenError::Directory { path: "/cache".into(), source: kind.into() });
+            let fix = error.fix().unwrap();
+            assert!(fix.contains(words), "{kind}: {fix}");
+            assert_eq!(fix.contains("install -d"), kind == io::ErrorKind::PermissionDenied, "{fix}");
+        }
     }
 }

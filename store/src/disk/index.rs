@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
+use super::recover::full;
 use crate::fault::Faults;
 use crate::limits::INDEX_CACHE_BYTES;
 
@@ -41,6 +42,10 @@ impl Index {
         };
         let (db, aside) = match opened {
             Ok(db) => (db, false),
+            // A new one would not fare better.
+            Err(error) if full(&error) || error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                return Err(error);
+            }
             Err(error) => {
                 tracing::error!(%error, "the index cannot be opened: starting with an empty one");
                 set_aside(&path)?;
@@ -158,6 +163,7 @@ fn open(path: &Path, faults: &Faults) -> io::Result<sled::Db> {
             Ok(Err(sled::Error::Io(error))) if error.to_string().contains("lock") => {
                 std::thread::sleep(Duration::from_millis(25));
             }
+            Ok(Err(sled::Error::Io(error))) => return Err(error),
             Ok(Err(error)) => return Err(io::Error::other(error)),
             Err(_) => return Err(io::Error::other("panicked while opening")),
         }

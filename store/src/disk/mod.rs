@@ -53,6 +53,7 @@ pub(crate) use body::DiskBody;
 pub(crate) use content::{BlockInfo, OpenBlock, Piece, PieceError};
 pub(crate) use record::Record;
 use record::expire;
+pub(crate) use recover::{full, make_room, trouble};
 pub(crate) use slots::Slot;
 
 /// What the disk tier asks of the one above it.
@@ -99,7 +100,6 @@ impl Disk {
     ) -> Result<(Arc<Self>, Option<u64>), OpenError> {
         let found = recover::recover(directory, budget, faults)?;
         let content = Content::new(directory, Arc::clone(faults));
-        content.clear_temporary();
         let seq = (found.slots.len() > 0 || found.seq > 0).then_some(found.seq);
         let disk = Arc::new(Self {
             content,

@@ -6,8 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::blocks::Blocks;
+use super::content::Content;
 use super::index::Index;
 use super::record::Record;
 use super::slots::{Slot, Slots, record_cost};
@@ -36,6 +38,10 @@ pub(super) fn recover(directory: &Path, budget: u64, faults: &Arc<Faults>) -> Re
     let unusable = |source| OpenError::Directory { path: directory.to_owned(), source };
     fs::create_dir_all(directory).map_err(unusable)?;
     let lock = lock(directory)?;
+    if ours(directory) {
+        // Before anything is written: it may be what the disk is full of.
+        Content::new(directory, Arc::clone(faults)).clear_temporary();
+    }
     check_format(directory).map_err(unusable)?;
     let (index, _) = Index::open(directory, Arc::clone(faults)).map_err(unusable)?;
     let mut scan = Scan::new(budget);
@@ -49,6 +55,49 @@ pub(super) fn recover(directory: &Path, budget: u64, faults: &Arc<Faults>) -> Re
     }
     let Scan { slots, blocks, urls, seq, corrupt } = scan;
     Ok(Found { lock, index, slots, blocks, urls, seq, corrupt })
+}
+
+/// Whether the disk has no room.
+pub(crate) fn full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Whether this is trouble of a disk, or of what lies on it, and not a directory that is the wrong one.
+pub(crate) fn trouble(error: &io::Error) -> bool {
+    let broken = || match Errno::from_io_error(error) {
+        Some(errno) => {
+            matches!(
+                errno,
+                Errno::IO | Errno::NXIO | Errno::NODEV | Errno::UCLEAN | Errno::STALE | Errno::TIMEDOUT
+            )
+        }
+        // Not of the system: an index that fails even when it is new.
+        None => error.kind() == io::ErrorKind::Other,
+    };
+    full(error) || error.kind() == io::ErrorKind::ReadOnlyFilesystem || broken()
+}
+
+/// Whether a store has been here. If not, nothing in the directory is ours to remove.
+fn ours(directory: &Path) -> bool {
+    fs::read(directory.join("format")).is_ok_and(|found| found == FORMAT.as_bytes())
+}
+
+/// Removes everything stored, but not the journal of purges.
+pub(crate) fn make_room(directory: &Path) -> Result<(), OpenError> {
+    let _lock = lock(directory)?;
+    if !ours(directory) {
+        return Ok(());
+    }
+    // The records first: none may be left that says there is a body.
+    for name in ["index", "index.broken", "content-v2"] {
+        match fs::remove_dir_all(directory.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(OpenError::Directory { path: directory.to_owned(), source: error });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 struct Scan {
@@ -92,7 +141,7 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
     let file = fs::OpenOptions::new().create(true).append(true).open(path).map_err(unusable)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked { path: directory.to_owned() }),
+        Err(Errno::WOULDBLOCK) => Err(OpenError::Locked { path: directory.to_owned() }),
         Err(error) => Err(unusable(error.into())),
     }
 }
@@ -120,4 +169,35 @@ fn check_format(directory: &Path) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().create(true).write(true).truncate(true).open(&path)?;
     io::Write::write_all(&mut file, FORMAT.as_bytes())?;
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_made_of_what_is_ours_and_the_purges_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let there = |name: &str| directory.path().join(name).exists();
+        let names = ["index", "index.broken", "content-v2"];
+        names.iter().for_each(|name| fs::create_dir(directory.path().join(name)).unwrap());
+        make_room(directory.path()).unwrap();
+        assert!(names.iter().all(|name| there(name)), "without our format it is somebody else's");
+        check_format(directory.path()).unwrap();
+        fs::create_dir(directory.path().join("purge.log")).unwrap();
+        make_room(directory.path()).unwrap();
+        assert!(!names.iter().any(|name| there(name)));
+        assert!(there("purge.log") && there("format"));
+    }
+
+    #[test]
+    fn trouble_of_the_disk_is_told_from_a_wrong_directory() {
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::IO] {
+            assert!(trouble(&errno.into()), "{errno}");
+        }
+        for errno in [Errno::ACCESS, Errno::PERM, Errno::NOTDIR, Errno::EXIST, Errno::NOENT, Errno::MFILE] {
+            assert!(!trouble(&errno.into()), "{errno}");
+        }
+        assert!(trouble(&io::Error::other("the index panicked")));
+    }
 }

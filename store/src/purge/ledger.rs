@@ -2,6 +2,7 @@
 //! that wait share one sync.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -65,9 +66,15 @@ fn weight(recorded: &Recorded) -> usize {
 }
 
 impl Ledger {
-    /// A ledger without a journal.
+    /// A ledger without a journal, for what is not to outlive the process.
     pub(crate) fn volatile(tables: Arc<Tables>) -> Result<Self, OpenError> {
-        Self::start(tables, None, History::default())
+        Self::start(tables, Pages::None, History::default())
+    }
+
+    /// A ledger whose journal cannot be had: purges are put in force but not confirmed, because what lies in the
+    /// directory may be found again without them.
+    pub(crate) fn undurable(why: io::Error) -> Result<Self, OpenError> {
+        Self::start(Arc::default(), Pages::Lost(Arc::new(why)), History::default())
     }
 
     /// Opens the journal in `directory`; `known`: the highest position that the index knows of, if it holds anything.
@@ -108,17 +115,17 @@ impl Ledger {
             }
             history.push(recorded);
         }
-        Self::start(Arc::new(tables), Some(journal), history)
+        Self::start(Arc::new(tables), Pages::Kept(journal), history)
     }
 
-    fn start(tables: Arc<Tables>, journal: Option<Journal>, history: History) -> Result<Self, OpenError> {
+    fn start(tables: Arc<Tables>, pages: Pages, history: History) -> Result<Self, OpenError> {
         let history = Arc::new(Mutex::new(history));
         let (sender, orders) = sync_channel(PURGE_QUEUE_MAX);
         let clerk = Clerk {
             tables: Arc::clone(&tables),
             history: Arc::clone(&history),
             next: tables.seq().0 + 1,
-            journal,
+            pages,
         };
         thread::Builder::new()
             .name("larder-journal".into())
@@ -183,11 +190,28 @@ fn check(purge: &Purge, note: &str) -> Result<(), PurgeError> {
     }
 }
 
+/// Where purges are written down.
+enum Pages {
+    None,
+    Kept(Journal),
+    Lost(Arc<io::Error>),
+}
+
+impl Pages {
+    fn append(&mut self, purges: &[Recorded]) -> Result<(), Arc<io::Error>> {
+        match self {
+            Self::None => Ok(()),
+            Self::Kept(journal) => journal.append(purges).map_err(Arc::new),
+            Self::Lost(why) => Err(Arc::clone(why)),
+        }
+    }
+}
+
 /// The thread's side.
 struct Clerk {
     tables: Arc<Tables>,
     history: Arc<Mutex<History>>,
-    journal: Option<Journal>,
+    pages: Pages,
     /// Never given twice, not even when a purge could not be written.
     next: u64,
 }
@@ -231,8 +255,7 @@ impl Clerk {
 
     fn apply(&mut self, waiting: Vec<(Recorded, oneshot::Sender<Result<Receipt, PurgeError>>)>) {
         let (purges, done): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
-        let durable =
-            self.journal.as_mut().map_or(Ok(()), |journal| journal.append(&purges)).map_err(Arc::new);
+        let durable = self.pages.append(&purges);
         if let Err(error) = &durable {
             tracing::error!(%error, "a purge is in force but not durable");
         }
@@ -252,7 +275,7 @@ impl Clerk {
 
     fn fold(&mut self, upto: u64) {
         let upto = upto.min(self.tables.seq().0);
-        if let Some(journal) = &mut self.journal {
+        if let Pages::Kept(journal) = &mut self.pages {
             let before = journal.length();
             let history = self.history.lock().oldest();
             if let Err(error) = journal.rewrite(upto, history) {

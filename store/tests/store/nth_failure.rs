@@ -106,6 +106,49 @@ async fn every_call_fails_once_4() {
 }
 
 #[tokio::test]
+async fn a_disk_that_fails_at_the_start_is_done_without() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let store = try_open(directory.path(), &faults).unwrap();
+    put(&store, "old", &body("old", 5000)).await.unwrap();
+    settled(&store);
+    store.close().await;
+
+    faults.fail_all(true);
+    let store = try_open(directory.path(), &faults).expect("memory is enough to start with");
+    assert!(!store.stats().disk_healthy);
+    assert!(find(&store, "old").await.is_none());
+    put_tagged(&store, "new", &body("new", 5000), &["t"]).await.unwrap();
+    assert_eq!(get(&store, "new").await, Some(body("new", 5000)));
+    let refused = store.purge(&hard(Selector::Tag("t".into())), "").await;
+    assert!(matches!(refused, Err(PurgeError::NotDurable(_))), "{refused:?}");
+    assert!(find(&store, "new").await.is_none(), "in force all the same");
+    assert_eq!(store.stats().disk_objects + store.stats().disk_budget, 0);
+    store.close().await;
+
+    faults.fail_all(false);
+    let store = try_open(directory.path(), &faults).unwrap();
+    assert!(store.stats().disk_healthy);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_directory_that_is_none_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    drop(std::fs::OpenOptions::new().create(true).append(true).open(&file).unwrap());
+    for directory in [file.clone(), file.join("below")] {
+        let opened = Shop::open(config(&directory, 4 * MIB, 64 * MIB));
+        assert!(matches!(opened, Err(OpenError::Directory { .. })), "{opened:?}");
+    }
+    let inside = folder.path().join("cache");
+    let store = open(&inside, 4 * MIB, 64 * MIB);
+    let second = Shop::open(config(&inside, 4 * MIB, 64 * MIB));
+    assert!(matches!(second, Err(OpenError::Locked { .. })), "{second:?}");
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_disk_that_fails_for_long_is_left_alone_and_comes_back() {
     let directory = tempfile::tempdir().unwrap();
     let faults = Arc::new(Faults::default());

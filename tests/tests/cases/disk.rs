@@ -1,9 +1,11 @@
 //! The tier on disk: what is kept, how much of it, and what happens when the disk is in trouble.
 
+use std::io::Write;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
-use larder_tests::{Case, Node, Origin, Recipe, Reply, until_within};
+use larder_tests::{Ask, Case, Node, Origin, Recipe, Reply, until_within};
 
 use crate::stage::Stage;
 
@@ -23,6 +25,26 @@ impl SmallDisk {
         }
         println!("skipped: a tmpfs of {size} cannot be mounted here (needs root)");
         None
+    }
+
+    fn remount(&self, how: &str) {
+        let options = format!("remount,{how}");
+        let done = Command::new("mount").args(["-o", &options]).arg(self.0.path()).status();
+        assert!(done.is_ok_and(|status| status.success()), "remount {how}");
+    }
+
+    /// Takes what is left, to the last byte.
+    fn fill(&self) {
+        let mut ballast = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.0.path().join("ballast"))
+            .expect("a file beside the cache");
+        for size in [64 * 1024, 1] {
+            while ballast.write_all(&vec![0; size]).is_ok() {}
+        }
+        let free = rustix::fs::statvfs(self.0.path()).expect("it is mounted").f_bfree;
+        assert_eq!(free, 0, "blocks are left");
     }
 }
 
@@ -50,6 +72,121 @@ async fn a_full_disk_is_a_miss() {
     }
     let metrics = node.metrics().await;
     assert!(metrics.broken().is_empty());
+}
+
+/// Whether the node says that its disk takes entries.
+async fn healthy(node: &Node) -> bool {
+    let metrics = node.metrics().await;
+    let health = metrics.sum("larder_store_disk_healthy", &[]);
+    println!("larder_store_disk_healthy {health}");
+    health > 0.5
+}
+
+/// Everything is answered, and memory goes on hitting.
+async fn serves(node: &Node) {
+    for number in 0..30 {
+        let target = format!("/{number}");
+        assert_eq!(node.get(&target).await.version(&target), 1);
+    }
+    assert_eq!(node.get("/small").await.version("/small"), 1);
+    assert!(node.get("/small").await.hit(), "memory goes on");
+}
+
+/// The status of a purge.
+async fn purge(node: &Node, url: &str) -> u16 {
+    let body = serde_json::json!({ "kind": "url", "selectors": [url] }).to_string();
+    let ask = Ask::new("POST", "/purge").with("content-type", "application/json").body(body);
+    let answer = node.ask_admin(ask).await;
+    println!("{}", answer.text());
+    answer.status
+}
+
+async fn node_on(case: &Arc<Case>, disk: &SmallDisk) -> (Origin, Node) {
+    let origin = Origin::start(case).await;
+    origin.on("/*", |asked| Reply::page_of(asked, 300_000).cache("max-age=3600"));
+    origin.on("/small", |asked| Reply::page_of(asked, 5_000).cache("max-age=3600"));
+    let recipe = Recipe::new(&origin).directory(&disk.0.path().join("cache")).tiers("4MiB", "1GiB");
+    let node = Node::start(case, recipe).await;
+    (origin, node)
+}
+
+#[tokio::test]
+async fn a_node_killed_on_a_full_disk_starts_again() {
+    let Some(disk) = SmallDisk::mount("16m") else { return };
+    let case = Case::new("killed on a full disk, a node starts again and serves");
+    let (_origin, mut node) = node_on(&case, &disk).await;
+    serves(&node).await;
+    for round in 0..3 {
+        node.kill9();
+        disk.fill();
+        let took = node.start_again().await;
+        println!("round {round}: ready after {took:?}");
+        serves(&node).await;
+        let url = "http://www.example.com/small";
+        assert!(matches!(purge(&node, url).await, 200 | 503), "round {round}");
+        assert!(!node.get("/small").await.hit(), "in force, durable or not");
+    }
+}
+
+#[tokio::test]
+async fn what_is_stored_makes_room_for_the_start() {
+    let Some(disk) = SmallDisk::mount("32m") else { return };
+    let case = Case::new("when only what is stored can make room, it goes, and there is a disk again");
+    let (_origin, mut node) = node_on(&case, &disk).await;
+    serves(&node).await;
+    node.stop().await;
+    // It has to be written anew, and there is no byte for it.
+    std::fs::remove_file(disk.0.path().join("cache/purge.log")).expect("the journal");
+    disk.fill();
+    node.start_again().await;
+    let said = node.read("stderr");
+    assert!(said.contains("the disk is full") && !said.contains("without its disk"), "{said}");
+    assert!(healthy(&node).await);
+    assert!(!node.get("/0").await.hit());
+    serves(&node).await;
+    assert_eq!(purge(&node, "http://www.example.com/small").await, 200);
+    assert!(!node.get("/small").await.hit());
+}
+
+#[tokio::test]
+async fn a_node_starts_on_a_disk_that_others_have_filled() {
+    let Some(disk) = SmallDisk::mount("8m") else { return };
+    let case = Case::new("on a disk without a free byte a node serves from memory, says so, refuses purges");
+    disk.fill();
+    let (_origin, mut node) = node_on(&case, &disk).await;
+    serves(&node).await;
+    assert!(!healthy(&node).await);
+    assert_eq!(purge(&node, "http://www.example.com/small").await, 503);
+    assert!(!node.get("/small").await.hit(), "in force all the same");
+    let said = node.read("stderr");
+    assert!(said.contains("without its disk") && said.contains("df"), "{said}");
+    node.stop().await;
+    std::fs::remove_file(disk.0.path().join("ballast")).expect("the ballast");
+    node.start_again().await;
+    assert!(healthy(&node).await, "with room there is a disk again");
+    assert_eq!(purge(&node, "http://www.example.com/small").await, 200);
+}
+
+#[tokio::test]
+async fn a_node_starts_on_a_read_only_disk() {
+    let Some(disk) = SmallDisk::mount("32m") else { return };
+    let case = Case::new("on a read-only disk a node serves from memory; what is on it comes back with it");
+    let (_origin, mut node) = node_on(&case, &disk).await;
+    serves(&node).await;
+    node.stop().await;
+    disk.remount("ro");
+    node.start_again().await;
+    serves(&node).await;
+    assert!(!healthy(&node).await);
+    assert_eq!(purge(&node, "http://www.example.com/small").await, 503);
+    let checked = node.command(&["check", "--config", "larder.toml"]);
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success() && said.contains("cannot be written"), "{said}");
+    node.stop().await;
+    disk.remount("rw");
+    node.start_again().await;
+    assert!(healthy(&node).await);
+    assert!(node.get("/0").await.hit(), "what was stored is still there");
 }
 
 #[tokio::test]

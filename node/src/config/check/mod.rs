@@ -3,6 +3,7 @@
 mod files;
 mod host;
 mod site;
+mod writable;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -182,6 +183,11 @@ impl Check<'_> {
         }
         if directory.exists() && !directory.is_dir() {
             self.wrong(path, format!("{} is not a directory", directory.display()), "name a directory");
+            return directory;
+        }
+        if let Some((there, error)) = writable::refused(&directory) {
+            let what = format!("{} cannot be written to: {error}", there.display());
+            self.warn(path, what, writable::fix(&error));
         } else if let Some((room, there)) = space::short(&directory, disk) {
             let (disk, room) = (value::show_size(disk), value::show_size(room));
             let what = format!("{disk} is more than {} has room for, which is {room}", there.display());
