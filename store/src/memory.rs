@@ -1,16 +1,22 @@
 //! The memory tier: moka, weighed in bytes, without any notion of freshness.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use moka::sync::Cache;
 
 use crate::entry::{Entry, Head};
 use crate::key::KeyRef;
 
+/// The part of the budget that may be inserted before moka is made to evict.
+const UNSETTLED_PART: u64 = 16;
+
 #[derive(Debug)]
 pub(crate) struct Memory<H: Head> {
     cache: Cache<u128, Arc<Entry<H>>, Straight>,
     budget: u64,
+    /// Bytes inserted since moka last put its house in order.
+    unsettled: AtomicU64,
 }
 
 /// Keys are hashes already.
@@ -53,7 +59,7 @@ impl<H: Head> Memory<H> {
             .max_capacity(budget)
             .weigher(|_, entry: &Arc<Entry<H>>| u32::try_from(entry.weight()).unwrap_or(u32::MAX))
             .build_with_hasher(Straight);
-        Self { cache, budget }
+        Self { cache, budget, unsettled: AtomicU64::new(0) }
     }
 
     pub(crate) fn get(&self, key: KeyRef<'_>) -> Option<Arc<Entry<H>>> {
@@ -61,7 +67,14 @@ impl<H: Head> Memory<H> {
     }
 
     pub(crate) fn insert(&self, entry: Arc<Entry<H>>) {
+        let weight = entry.weight();
         self.cache.insert(entry.key().hash(), entry);
+        // moka evicts when it gets round to it, hundreds of inserts later: with large bodies that is the budget twice.
+        let unsettled = self.unsettled.fetch_add(weight, Ordering::Relaxed) + weight;
+        if unsettled > self.budget / UNSETTLED_PART {
+            self.unsettled.store(0, Ordering::Relaxed);
+            self.settle();
+        }
     }
 
     /// Forgets what is kept under this hash, whatever it is.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, response};
 use larder_store::{Seq, Writer};
 
 use super::fill::pour;
@@ -72,7 +73,7 @@ impl Cache {
         freshness::ensure_date(&mut headers, came);
         let answer = Answer {
             status: head.status,
-            headers: headers.into(),
+            headers: compact(&headers).into(),
             freshness,
             version: self.new_version(),
             coding: Coding::Identity,
@@ -117,7 +118,12 @@ impl Cache {
         }
         let freshness = freshness::freshness(config, request, stored.status, &headers, asked, came);
         freshness::ensure_date(&mut headers, came);
-        self.renew(entry, Answer { freshness, headers: headers.into(), ..stored.clone() }, told.born).await
+        self.renew(
+            entry,
+            Answer { freshness, headers: compact(&headers).into(), ..stored.clone() },
+            told.born,
+        )
+        .await
     }
 
     /// Makes a stored answer stale from now on.
@@ -147,5 +153,35 @@ impl Laid {
         pour(body, self.writer).await?;
         cache.mark(&self.url, &self.place, self.born).await;
         Ok(())
+    }
+}
+
+/// The same fields with their values in one buffer of their own: as they came they are slices of the connection's read
+/// buffer, and each would keep all of it, up to hundreds of kilobytes, for as long as the answer is stored.
+fn compact(headers: &HeaderMap) -> HeaderMap {
+    let all: Vec<u8> = headers.values().flat_map(HeaderValue::as_bytes).copied().collect();
+    let mut rest = Bytes::from(all.into_boxed_slice());
+    let mut compact = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        let bytes = rest.split_to(value.len());
+        if let Ok(value) = HeaderValue::from_maybe_shared(bytes) {
+            compact.append(name.clone(), value);
+        }
+    }
+    compact
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compact_fields_are_the_same_fields() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-a", HeaderValue::from_static("1"));
+        headers.append("etag", HeaderValue::from_static("\"v\""));
+        headers.append("x-a", HeaderValue::from_bytes(b"\xff").expect("obs-text is a field value"));
+        headers.append("x-empty", HeaderValue::from_static(""));
+        assert_eq!(compact(&headers), headers);
     }
 }
