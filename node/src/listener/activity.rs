@@ -21,6 +21,7 @@ pub(super) struct Activity {
     begun: AtomicBool,
     blocked: AtomicBool,
     half_read: AtomicBool,
+    unframed: AtomicBool,
     refused: AtomicU8,
 }
 
@@ -59,6 +60,15 @@ impl Activity {
 
     pub(super) fn half_read(&self) -> bool {
         self.half_read.load(Ordering::Relaxed)
+    }
+
+    /// An answer begins whose end is the end of the connection: it is the last one.
+    pub(super) fn set_unframed(&self) {
+        self.unframed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn unframed(&self) -> bool {
+        self.unframed.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_refused(&self, why: Refusal) {

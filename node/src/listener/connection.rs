@@ -6,7 +6,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Request, Version, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -46,6 +47,7 @@ where
     let guard = Guard::new(stream, peer.tls.is_some(), times, Arc::clone(&activity), counters);
     let service = service_fn(move |request: Request<Incoming>| {
         let exchange = activity.exchange();
+        let old = (request.version() == Version::HTTP_10).then(|| Arc::clone(&activity));
         let refused = (request.method().as_str() == REFUSED_METHOD).then(|| activity.refused());
         let served = refused.is_none().then(|| serve(request, Arc::clone(&peer)));
         async move {
@@ -53,6 +55,9 @@ where
                 Some(served) => served.await,
                 None => refusal(refused.unwrap_or(Refusal::Unparsable)),
             };
+            if let Some(activity) = old.filter(|_| !has_length(&response)) {
+                activity.set_unframed();
+            }
             Ok::<_, Infallible>(response.map(|body| Answer::new(body, exchange, None)))
         }
     });
@@ -106,6 +111,11 @@ where
     let mut driver = Driver::new(&link, true);
     let graceful = |connection: Pin<&mut http2::Connection<_, _, _>>| connection.graceful_shutdown();
     driver.run(connection, graceful).await;
+}
+
+/// Whether HTTP/1.0 is told how long the body is.
+fn has_length(response: &Response) -> bool {
+    response.headers().contains_key(header::CONTENT_LENGTH) || response.body().size_hint().exact().is_some()
 }
 
 /// The answer to a request nobody looks at.

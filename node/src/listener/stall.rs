@@ -1,4 +1,4 @@
-//! A socket that gives up on a client that takes nothing.
+//! A socket that gives up on a client that takes nothing, and whose end looks clean only where it is.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::activity::Activity;
@@ -14,11 +15,29 @@ use super::alarm::Alarm;
 use super::counters::Counters;
 use super::refusal::Timeout;
 
+/// What can be closed so that its peer does not take it for the end of a body.
+pub(super) trait Reset {
+    /// From here on closing is a reset.
+    fn reset(&self);
+}
+
+impl Reset for TcpStream {
+    fn reset(&self) {
+        if let Err(error) = self.set_zero_linger() {
+            tracing::debug!(%error, "cannot reset a connection");
+        }
+    }
+}
+
 /// Fails a write that could not move a byte for longer than allowed. It lies under TLS, so that what rustls still
 /// holds counts as well.
+///
+/// Where the end of the connection is the end of a body (HTTP/1.0 without a length, RFC 9112 6.3), only an orderly
+/// shutdown may look like one: dropped without it, whatever the reason, the connection is reset.
 #[derive(Debug)]
-pub(super) struct Stall<T> {
+pub(super) struct Stall<T: Reset> {
     inner: T,
+    shut: bool,
     since: Option<Instant>,
     alarm: Alarm,
     patience: Duration,
@@ -26,14 +45,14 @@ pub(super) struct Stall<T> {
     counters: Arc<Counters>,
 }
 
-impl<T> Stall<T> {
+impl<T: Reset> Stall<T> {
     pub(super) fn new(
         inner: T,
         patience: Duration,
         activity: Arc<Activity>,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { inner, since: None, alarm: Alarm::default(), patience, activity, counters }
+        Self { inner, shut: false, since: None, alarm: Alarm::default(), patience, activity, counters }
     }
 
     fn watch<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
@@ -55,7 +74,7 @@ impl<T> Stall<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Stall<T> {
+impl<T: Reset + AsyncRead + Unpin> AsyncRead for Stall<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -65,7 +84,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Stall<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Stall<T> {
+impl<T: Reset + AsyncWrite + Unpin> AsyncWrite for Stall<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, buf);
         self.watch(cx, written)
@@ -89,6 +108,16 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Stall<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let shut = Pin::new(&mut self.inner).poll_shutdown(cx);
+        self.shut |= matches!(shut, Poll::Ready(Ok(())));
+        shut
+    }
+}
+
+impl<T: Reset> Drop for Stall<T> {
+    fn drop(&mut self) {
+        if self.activity.unframed() && !self.shut {
+            self.inner.reset();
+        }
     }
 }

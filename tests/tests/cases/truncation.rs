@@ -1,6 +1,10 @@
 //! A cut body is never stored and never looks complete.
 
+use std::io::ErrorKind;
+
 use larder_tests::{Ask, End, Reply};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::stage::Stage;
 
@@ -71,6 +75,42 @@ async fn a_cut_compressed_answer_is_no_whole_gzip() {
     client.send(&Ask::get("/a").with("accept-encoding", "gzip")).await;
     if let Ok(answer) = client.try_answer_to("GET").await {
         assert!(matches!(answer.end, End::Cut(_)) || answer.status >= 500, "{:?}", answer.end);
+    }
+}
+
+/// What HTTP/1.0 gets, to whom only the end of the connection says that a body is over, and how that end came.
+async fn by_http10(s: &Stage, target: &str, fields: &str) -> (String, Option<ErrorKind>) {
+    let mut stream = TcpStream::connect(s.node.http()).await.expect("the node listens");
+    let head = format!("GET {target} HTTP/1.0\r\nHost: www.example.com\r\n{fields}\r\n");
+    stream.write_all(head.as_bytes()).await.expect("the node reads");
+    let mut bytes = Vec::new();
+    let end = stream.read_to_end(&mut bytes).await.err().map(|error| error.kind());
+    (String::from_utf8_lossy(&bytes).to_ascii_lowercase(), end)
+}
+
+#[tokio::test]
+async fn a_cut_answer_to_http10_ends_in_a_reset() {
+    let s =
+        Stage::new("HTTP/1.0 without Content-Length: a cut body ends in a reset, a whole one does not").await;
+    s.origin.on("/*", |asked| {
+        let reply = Reply::page_of(asked, 300_000).cache("max-age=60").with("content-type", "text/plain");
+        let reply = if asked.target.contains("chunked") { reply.chunked() } else { reply };
+        if asked.target.contains("cut") { reply.cut_at(200_000) } else { reply }
+    });
+    // The origin's own framing has no length; with gzip ours has none either.
+    for (name, fields) in [("chunked/identity", ""), ("chunked/gzip", "Accept-Encoding: gzip\r\n")]
+        .into_iter()
+        .chain([("length/gzip", "Accept-Encoding: gzip\r\n")])
+    {
+        let (whole, end) = by_http10(&s, &format!("/{name}/whole"), fields).await;
+        assert!(
+            whole.starts_with("http/1.0 200") && !whole.contains("content-length:"),
+            "{name}: {whole:.300}"
+        );
+        assert_eq!(whole.contains("content-encoding: gzip"), name.contains("gzip"), "{name}: {whole:.300}");
+        assert_eq!(end, None, "{name}: a whole body");
+        let (_, end) = by_http10(&s, &format!("/{name}/cut"), fields).await;
+        assert_eq!(end, Some(ErrorKind::ConnectionReset), "{name}: a cut body");
     }
 }
 

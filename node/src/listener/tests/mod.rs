@@ -1,5 +1,6 @@
 //! The listener from outside: raw bytes over loopback, or over a pipe where a test moves the clock.
 
+mod abort;
 mod drain;
 mod framing;
 mod h2;
@@ -23,7 +24,7 @@ use tokio::task::JoinHandle;
 
 use super::activity::Activity;
 use super::connection::{self, Link};
-use super::stall::Stall;
+use super::stall::{Reset, Stall};
 use super::*;
 use crate::http::{Body, Response};
 use crate::tasks;
@@ -62,6 +63,9 @@ impl Origin {
             },
             "/sni" => format!("{:?}", peer.tls.as_ref().and_then(|tls| tls.sni.clone())),
             "/host" => format!("{:?}", request.headers()),
+            "/pieces" => return Response::new(abort::pieces(b"hello", 1, true)),
+            "/cut" => return Response::new(abort::pieces(b"hello", 1, false)),
+            "/pieces/large" => return Response::new(abort::pieces(&[b'x'; 1 << 16], 1 << 10, true)),
             _ => "hello".to_owned(),
         };
         Response::new(Body::from(Bytes::from(text)))
@@ -93,6 +97,11 @@ fn node_with(limits: Limits, certificates: Option<Certificates>) -> Node {
 
 fn node() -> Node {
     node_with(Limits::default(), None)
+}
+
+/// A pipe has no other end than a clean one.
+impl Reset for DuplexStream {
+    fn reset(&self) {}
 }
 
 /// A connection over a pipe of `room` bytes, so that a paused clock moves on by itself while both sides wait.
