@@ -11,11 +11,6 @@ use larder::config::{self, Loaded, Mistake, value};
 
 use crate::cli::{Cli, Command};
 
-/// A hit allocates a dozen small things and frees them; the system's allocator takes a tenth of its time for that, and
-/// keeps more memory after a peak.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Usage or configuration is wrong.
 const EXIT_USAGE: u8 = 2;
 
