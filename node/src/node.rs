@@ -28,9 +28,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 pub use self::start::StartError;
-use crate::admin::Gate;
 use crate::listener::{Loaded, Shared};
-use crate::purge::Purges;
+use crate::purge::{Gate, Purges};
 use crate::telemetry::lines::Bounds;
 use crate::telemetry::trace;
 use crate::worker::{Core, Worker};

@@ -1,13 +1,14 @@
 //! The admin listener's service: health, metrics, purges, what is stored, reload.
 //!
 //! ```text
-//! gate.rs    who may         reply.rs   answers and errors as JSON      health.rs  /livez /readyz /metrics /status
+//! reply.rs   answers and errors as JSON                                health.rs  /livez /readyz /metrics /status
 //! purge.rs   /purge /purges  inspect.rs /cache                          reload.rs  /reload
+//! compat/    purges in the words of other services
 //! ```
 //!
 //! It knows the rest of the node only through the functions in [`Admin`].
 
-mod gate;
+mod compat;
 mod health;
 mod inspect;
 mod purge;
@@ -18,18 +19,18 @@ mod tests;
 
 use std::fmt::Display;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Method, Request, StatusCode};
 use http_body::Body as HttpBody;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use self::gate::{CameFrom, Gate};
 use crate::http::Response;
 use crate::limits;
-use crate::purge::{Pending, Purges};
+pub use crate::purge::{CameFrom, Gate};
+use crate::purge::{Denied, Narrow, Pass, Pending, Purges};
 
 /// Reasons why something is not so; none when it is.
 pub type Reasons = Vec<String>;
@@ -58,10 +59,17 @@ pub struct Reloaded {
     pub warnings: Vec<String>,
 }
 
+/// The patterns of the hosts of a site, by its name.
+pub type HostsOf = dyn Fn(&str) -> Option<Vec<String>> + Send + Sync;
+
 /// What the admin listener can do, each a function of the part that really does it.
 pub struct Admin {
     /// Who may.
     pub gate: Arc<Gate>,
+    /// Whether some site answers for a host.
+    pub knows: Box<dyn Fn(&str) -> bool + Send + Sync>,
+    /// The patterns of the hosts of a site, by its name.
+    pub hosts: Box<HostsOf>,
     /// Purges and their history.
     pub purges: Arc<Purges>,
     /// Why the process should be restarted.
@@ -110,6 +118,11 @@ impl Route {
         matches!(self, Self::Purge | Self::Reload)
     }
 
+    /// Whether a token with a scope does.
+    const fn narrow(self) -> bool {
+        matches!(self, Self::Purge | Self::Status)
+    }
+
     const fn open(self) -> bool {
         matches!(self, Self::Livez | Self::Readyz | Self::Metrics)
     }
@@ -122,6 +135,9 @@ where
     B: HttpBody<Data = Bytes> + Send,
     B::Error: Display,
 {
+    if let Some(call) = compat::Call::of(request.method(), request.uri().path()) {
+        return compat::serve(call, request, &admin).await;
+    }
     let Some(route) = Route::of(request.uri().path()) else {
         let hint = "there are /livez /readyz /metrics /status /purge /purges /cache /reload";
         return reply::error(StatusCode::NOT_FOUND, "no such path", hint);
@@ -132,17 +148,26 @@ where
     if !fits {
         return reply::wrong_method(if route.changes() { "POST" } else { "GET, HEAD" });
     }
-    if !route.open() && !admin.gate.admits(&request) {
-        return reply::unauthorised();
+    let (head, body) = request.into_parts();
+    let pass = if route.open() { None } else { admin.gate.admits(&head) };
+    match &pass {
+        None if !route.open() => return reply::refused(&purge::Refused::unauthorised()),
+        Some(pass) if !(pass.is_full() || route.narrow()) => {
+            let error = format!("{} needs the token of [admin] token_file", head.uri.path());
+            let denied = Denied { why: Narrow::Path, error };
+            admin.gate.forbid(&head, &denied);
+            return reply::refused(&denied.into());
+        }
+        _ => {}
     }
-    let work = answer(route, request, &admin);
+    let work = answer(route, head, body, pass, &admin);
     match tokio::time::timeout(limits::ADMIN_WORK_TIMEOUT, work).await {
         Ok(answer) => answer,
-        Err(_) => late(limits::ADMIN_WORK_TIMEOUT),
+        Err(_) => reply::refused(&purge::Refused::late()),
     }
 }
 
-async fn answer<B>(route: Route, request: Request<B>, admin: &Admin) -> Response
+async fn answer<B>(route: Route, head: Parts, body: B, pass: Option<Arc<Pass>>, admin: &Admin) -> Response
 where
     B: HttpBody<Data = Bytes> + Send,
     B::Error: Display,
@@ -150,17 +175,11 @@ where
     match route {
         Route::Livez => health::health(&(admin.alive)()),
         Route::Readyz => health::health(&(admin.ready)()),
-        Route::Metrics => health::metrics(request.headers(), (admin.metrics)()),
+        Route::Metrics => health::metrics(&head.headers, (admin.metrics)()),
         Route::Status => health::status(admin),
-        Route::Purge => purge::order(request, admin).await,
-        Route::Purges => purge::history(request.uri().query(), admin).await,
-        Route::Cache => inspect::inspect(request.uri().query(), admin).await,
+        Route::Purge => purge::order(&head, body, pass.as_deref(), admin).await,
+        Route::Purges => purge::history(head.uri.query(), admin).await,
+        Route::Cache => inspect::inspect(head.uri.query(), admin).await,
         Route::Reload => reload::reload(admin).await,
     }
-}
-
-fn late(limit: Duration) -> Response {
-    let error = format!("not done within {} s", limit.as_secs());
-    let hint = "it may still happen; ask again: a purge with the same id is done once";
-    reply::error(StatusCode::SERVICE_UNAVAILABLE, &error, hint)
 }

@@ -4,7 +4,8 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::StatusCode;
+use http::request::Parts;
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use larder_store::PurgeError;
@@ -12,60 +13,116 @@ use larder_store::PurgeError;
 use super::{Admin, inspect, reply};
 use crate::http::Response;
 use crate::limits;
-use crate::purge::Failed;
+use crate::purge::{Denied, Failed, Invalid, Narrow, Order, Pass, Receipt, known};
 
 /// Purges told when no limit is given.
 const LISTED: usize = 100;
 
+/// Why nothing was done, for whoever has to say it in their own words.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) status: StatusCode,
+    pub(super) error: String,
+    pub(super) hint: String,
+    /// What the token was too narrow for.
+    pub(super) narrow: Option<Narrow>,
+}
+
+impl Refused {
+    pub(super) fn new(status: StatusCode, error: String, hint: &str) -> Self {
+        Self { status, error, hint: hint.to_owned(), narrow: None }
+    }
+
+    pub(super) fn unauthorised() -> Self {
+        let hint = "send Authorization: Bearer with the token of the node's [admin] token_file";
+        Self::new(StatusCode::UNAUTHORIZED, "token missing or wrong".into(), hint)
+    }
+
+    pub(super) fn late() -> Self {
+        let error = format!("not done within {} s", limits::ADMIN_WORK_TIMEOUT.as_secs());
+        let hint = "it may still happen; ask again: a purge with the same id is done once";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error, hint)
+    }
+}
+
+impl From<Invalid> for Refused {
+    fn from(invalid: Invalid) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, invalid.error, invalid.hint)
+    }
+}
+
+impl From<Denied> for Refused {
+    fn from(denied: Denied) -> Self {
+        let (status, hint) = match denied.why {
+            Narrow::Rate => (StatusCode::TOO_MANY_REQUESTS, "send it again in a second"),
+            _ => (
+                StatusCode::FORBIDDEN,
+                "nothing was purged; use a token that reaches as far, see [[admin.token]]",
+            ),
+        };
+        Self { narrow: Some(denied.why), ..Self::new(status, denied.error, hint) }
+    }
+}
+
+impl From<Failed> for Refused {
+    fn from(failed: Failed) -> Self {
+        let later = StatusCode::SERVICE_UNAVAILABLE;
+        let (status, hint) = match &failed {
+            Failed::Id(_) => (StatusCode::CONFLICT, "draw a new id for every purge, or leave it out"),
+            Failed::Interrupted => (later, "send it again with the same id"),
+            Failed::Store(error) => match error.as_ref() {
+                PurgeError::NotDurable(_) => {
+                    (later, "see to the disk of the cache directory, then send it again with the same id")
+                }
+                PurgeError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "send it in several purges"),
+                PurgeError::Busy => (later, "send it again in a moment"),
+                PurgeError::Closed => (later, "the node is stopping; send it again when it is back"),
+            },
+        };
+        Self::new(status, failed.to_string(), hint)
+    }
+}
+
 /// Reads an order and carries it out.
-pub(super) async fn order<B>(request: Request<B>, admin: &Admin) -> Response
+pub(super) async fn order<B>(head: &Parts, body: B, pass: Option<&Pass>, admin: &Admin) -> Response
 where
     B: HttpBody<Data = Bytes> + Send,
     B::Error: Display,
 {
-    let body = match read(request.into_body()).await {
-        Ok(body) => body,
-        Err(answer) => return answer,
+    let done = async {
+        let pass = pass.ok_or_else(Refused::unauthorised)?;
+        let order = admin.purges.parse(&read(body).await?)?;
+        place(head, order, pass, admin).await
     };
-    let order = match admin.purges.parse(&body) {
-        Ok(order) => order,
-        Err(invalid) => return reply::error(StatusCode::BAD_REQUEST, &invalid.error, invalid.hint),
-    };
-    match admin.purges.carry_out(order).await {
+    match done.await {
         Ok(receipt) => reply::json(StatusCode::OK, &receipt),
-        Err(failed) => refusal(&failed),
+        Err(refused) => reply::refused(&refused),
     }
 }
 
-fn refusal(failed: &Failed) -> Response {
-    let text = failed.to_string();
-    match failed {
-        Failed::Id(_) => {
-            reply::error(StatusCode::CONFLICT, &text, "draw a new id for every purge, or leave it out")
-        }
-        Failed::Interrupted => reply::busy(&text, "send it again with the same id"),
-        Failed::Store(error) => match error.as_ref() {
-            PurgeError::NotDurable(_) => reply::busy(
-                &text,
-                "see to the disk of the cache directory, then send it again with the same id",
-            ),
-            PurgeError::TooLarge { .. } => {
-                reply::error(StatusCode::PAYLOAD_TOO_LARGE, &text, "send it in several purges")
-            }
-            PurgeError::Busy => reply::busy(&text, "send it again in a moment"),
-            PurgeError::Closed => reply::busy(&text, "the node is stopping; send it again when it is back"),
-        },
+/// Carries out an order if all of it lies within what the token is for.
+pub(super) async fn place(
+    head: &Parts,
+    mut order: Order,
+    pass: &Pass,
+    admin: &Admin,
+) -> Result<Receipt, Refused> {
+    admin.gate.permits(pass, &order.purge, head)?;
+    known(&order.purge, &admin.knows)?;
+    if let Some(author) = pass.author() {
+        order.author = Some(author.to_owned());
     }
+    Ok(admin.purges.carry_out(order).await?)
 }
 
-async fn read<B>(body: B) -> Result<Bytes, Response>
+pub(super) async fn read<B>(body: B) -> Result<Bytes, Refused>
 where
     B: HttpBody<Data = Bytes> + Send,
     B::Error: Display,
 {
     let too_large = || {
         let hint = "a purge has at most 1 MiB; send it in several";
-        reply::error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large", hint)
+        Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large".into(), hint)
     };
     let max = limits::ADMIN_BODY_BYTES_MAX;
     if body.size_hint().lower() > max as u64 {
@@ -75,13 +132,13 @@ where
     match tokio::time::timeout(limits::ADMIN_BODY_TIMEOUT, Limited::new(body, max).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => Err(reply::error(
-            StatusCode::BAD_REQUEST,
-            &format!("the body broke off: {error}"),
-            "send it whole",
-        )),
+        Ok(Err(error)) => {
+            let error = format!("the body broke off: {error}");
+            Err(Refused::new(StatusCode::BAD_REQUEST, error, "send it whole"))
+        }
         Err(_) => {
-            Err(reply::error(StatusCode::REQUEST_TIMEOUT, "the body came too slowly", "send it faster"))
+            let error = "the body came too slowly".into();
+            Err(Refused::new(StatusCode::REQUEST_TIMEOUT, error, "send it faster"))
         }
     }
 }

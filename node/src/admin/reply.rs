@@ -4,8 +4,9 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::purge::Refused;
 use crate::http::{Body, Response};
 
 /// `value` as JSON and a line end, for whoever reads it in a terminal.
@@ -36,11 +37,20 @@ pub(super) fn wrong_method(allowed: &'static str) -> Response {
     with(answer, ALLOW, allowed)
 }
 
-/// 401 (RFC 9110 15.5.2).
-pub(super) fn unauthorised() -> Response {
-    let hint = "send Authorization: Bearer with the token of the node's [admin] token_file";
-    let answer = error(StatusCode::UNAUTHORIZED, "token missing or wrong", hint);
-    with(answer, WWW_AUTHENTICATE, "Bearer realm=\"larder\"")
+/// A refusal in our own words.
+pub(super) fn refused(refused: &Refused) -> Response {
+    like(refused, &json!({ "error": refused.error, "hint": refused.hint }))
+}
+
+/// A refusal in other words: its status, and the fields that go with that.
+pub(super) fn like(refused: &Refused, words: &Value) -> Response {
+    let answer = json(refused.status, words);
+    match refused.status {
+        // RFC 9110 15.5.2
+        StatusCode::UNAUTHORIZED => with(answer, WWW_AUTHENTICATE, "Bearer realm=\"larder\""),
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => with(answer, RETRY_AFTER, "1"),
+        _ => answer,
+    }
 }
 
 /// Any text.

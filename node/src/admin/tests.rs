@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http_body::{Frame, SizeHint};
@@ -14,20 +15,23 @@ use serde_json::json;
 use super::*;
 use crate::clock::{Clock, Timestamp};
 use crate::purge::tests::{Fake, purges};
+use crate::purge::{Kind, Scope, Token};
 
-struct Stage {
+pub(super) struct Stage {
     admin: Arc<Admin>,
-    ledger: Fake,
+    pub(super) ledger: Fake,
     reasons: Arc<Mutex<Reasons>>,
     clock: Clock,
 }
 
-fn stage(ledger: Fake) -> Stage {
+pub(super) fn stage(ledger: Fake) -> Stage {
     let clock = Clock::manual(Timestamp(1_000_000));
     let reasons: Arc<Mutex<Reasons>> = Arc::default();
     let (alive, ready, reloads) = (Arc::clone(&reasons), Arc::clone(&reasons), Arc::clone(&reasons));
     let admin = Admin {
-        gate: Arc::new(Gate::new("s3cret", clock.clone())),
+        gate: Arc::new(Gate::new(tokens("s3cret"), clock.clone())),
+        knows: Box::new(|host| host != "unknown"),
+        hosts: Box::new(hosts),
         purges: purges(&ledger),
         alive: Box::new(move || alive.lock().clone()),
         ready: Box::new(move || ready.lock().clone()),
@@ -43,14 +47,41 @@ fn stage(ledger: Fake) -> Stage {
     Stage { admin: Arc::new(admin), ledger, reasons, clock }
 }
 
-struct Answer {
-    status: u16,
+/// The hosts of the sites there are.
+fn hosts(site: &str) -> Option<Vec<String>> {
+    let hosts: &[&str] = match site {
+        "www" => &["a", "b"],
+        "any" => &["*"],
+        "below" => &["c", "*.c"],
+        _ => return None,
+    };
+    Some(hosts.iter().map(|host| (*host).to_owned()).collect())
+}
+
+/// The operator's token and one of a shop.
+fn tokens(full: &str) -> Vec<Token> {
+    let scope = Scope {
+        name: "shop".into(),
+        hosts: vec!["a".into(), "*.a".into()],
+        kinds: vec![Kind::Url, Kind::Host],
+        soft_only: true,
+        rate: Some(5),
+    };
+    vec![
+        Token { secret: full.into(), scope: None },
+        Token { secret: "narrow".into(), scope: Some(scope) },
+        Token { secret: "".into(), scope: None },
+    ]
+}
+
+pub(super) struct Answer {
+    pub(super) status: u16,
     head: http::response::Parts,
-    text: String,
+    pub(super) text: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap()
     }
 
@@ -60,7 +91,7 @@ impl Answer {
 }
 
 impl Stage {
-    async fn send<B>(&self, request: Request<B>) -> Answer
+    pub(super) async fn send<B>(&self, request: Request<B>) -> Answer
     where
         B: HttpBody<Data = Bytes> + Send,
         B::Error: Display,
@@ -256,13 +287,69 @@ async fn without_the_token_nothing_happens_ten_thousand_times() {
 }
 
 #[tokio::test]
+async fn a_token_with_a_scope_does_what_lies_within_and_nothing_else() {
+    let stage = stage(Fake::open());
+    let ask = |body| stage.send(request("POST", "/purge", Some("Bearer narrow"), body));
+    let rows = [
+        (r#"{"kind":"tag","selectors":["t"],"soft":true}"#, "by kind \"tag\", only by url, host"),
+        (r#"{"kind":"url","selectors":["http://a/"]}"#, "hard, only with \"soft\": true"),
+        (
+            r#"{"kind":"url","selectors":["http://a/","http://b/"],"soft":true}"#,
+            "the host \"b\", only a, *.a",
+        ),
+    ];
+    for _ in 0..1000 {
+        for (body, what) in rows {
+            let answer = ask(body).await;
+            let error = format!("the token \"shop\" may not purge {what}");
+            assert_eq!((answer.status, answer.json()["error"].as_str()), (403, Some(&*error)));
+        }
+    }
+    assert!(stage.ledger.written.lock().is_empty());
+    assert_eq!(stage.admin.gate.forbidden(), [0, 1000, 1000, 1000, 0]);
+    for (method, path) in [("GET", "/purges"), ("GET", "/cache?url=http://a/"), ("POST", "/reload")] {
+        let answer = stage.send(request(method, path, Some("Bearer narrow"), "")).await;
+        assert_eq!(answer.status, 403, "{path}");
+    }
+    assert_eq!(stage.admin.gate.forbidden()[0], 3);
+    assert_eq!(stage.send(request("GET", "/status", Some("Bearer narrow"), "")).await.status, 200);
+    let good = r#"{"kind":"url","selectors":["http://a/"],"soft":true,"author":"somebody else"}"#;
+    for _ in 0..5 {
+        assert_eq!(ask(good).await.status, 200);
+    }
+    let answer = ask(good).await;
+    assert_eq!((answer.status, answer.field(RETRY_AFTER)), (429, "1"), "{}", answer.text);
+    stage.clock.advance(Duration::from_millis(200));
+    assert_eq!((ask(good).await.status, ask(good).await.status), (200, 429));
+    let listed = stage.ask("GET", "/purges", "").await.json();
+    assert_eq!(
+        (listed["sequence"].as_u64(), listed["purges"][0]["author"].as_str()),
+        (Some(6), Some("shop"))
+    );
+}
+
+#[tokio::test]
+async fn a_purge_for_a_host_of_no_site_names_it_and_does_nothing() {
+    let stage = stage(Fake::open());
+    let answer =
+        stage.ask("POST", "/purge", r#"{"kind":"url","selectors":["http://a/","https://unknown/x"]}"#).await;
+    let error = "selectors: no site of this node answers for \"unknown\": \"https://unknown:443/x\"";
+    assert_eq!((answer.status, answer.json()["error"].as_str()), (400, Some(error)));
+    assert!(stage.ledger.written.lock().is_empty());
+    assert_eq!(
+        stage.ask("POST", "/purge", r#"{"kind":"host","selectors":["unknown:81"]}"#).await.status,
+        400
+    );
+}
+
+#[tokio::test]
 async fn the_token_can_change_and_an_empty_one_admits_nobody() {
     let stage = stage(Fake::open());
-    stage.admin.gate.replace("other");
+    stage.admin.gate.replace(tokens("other"));
     assert_eq!(stage.ask("GET", "/status", "").await.status, 401);
     let other = stage.send(request("GET", "/status", Some("Bearer other"), "")).await;
     assert_eq!(other.status, 200);
-    stage.admin.gate.replace("");
+    stage.admin.gate.replace(tokens(""));
     assert_eq!(stage.send(request("GET", "/status", Some("Bearer "), "")).await.status, 401);
 }
 

@@ -102,8 +102,30 @@ pub struct Limits {
 pub struct Admin {
     /// IP address and port, such as `127.0.0.1:9901`.
     pub address: Option<String>,
-    /// File with the token that `Authorization: Bearer` must carry; readable by its owner only.
+    /// File with the token that `Authorization: Bearer` must carry; readable by its owner only. It may do everything.
     pub token_file: Option<String>,
+    /// Further tokens, each for some purges only.
+    pub token: Vec<Token>,
+}
+
+/// A token for some purges only: of a content management system, of a deployment.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Token {
+    /// Who has it: stands as the author in the history of purges.
+    pub name: Option<String>,
+    /// File with the token; readable by its owner only.
+    pub file: Option<String>,
+    /// Hosts it may purge, such as `www.example.com` or `*.example.com`; tags reach every host, so they need `*`.
+    /// Default: every host.
+    pub hosts: Option<Vec<String>>,
+    /// Kinds of purges: `url`, `tag`, `prefix`, `host`, `all`. Default: every kind.
+    pub kinds: Option<Vec<String>>,
+    /// Only soft purges. Default: `false`.
+    pub soft_only: Option<bool>,
+    /// Purges a second, dry runs included; more are answered with 429. Default: no bound.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub rate: Option<u64>,
 }
 
 /// Logs.

@@ -27,7 +27,7 @@ pub use mistake::{Mistake, Mistakes};
 
 use mistake::Lines;
 
-use crate::{access_log, limits, listener, route};
+use crate::{access_log, limits, listener, purge, route};
 
 /// A node's configuration, as meant: checked, with all defaults filled in and all paths absolute or relative to the
 /// working directory.
@@ -85,11 +85,26 @@ pub struct AdminConfig {
     pub address: SocketAddr,
     /// What `Authorization: Bearer` must carry.
     pub token: Arc<str>,
+    /// Tokens that reach less far.
+    pub tokens: Vec<purge::Token>,
+}
+
+impl AdminConfig {
+    /// Every token, the operator's first.
+    #[must_use]
+    pub fn all_tokens(&self) -> Vec<purge::Token> {
+        let full = purge::Token { secret: Arc::clone(&self.token), scope: None };
+        std::iter::once(full).chain(self.tokens.iter().cloned()).collect()
+    }
 }
 
 impl fmt::Debug for AdminConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AdminConfig").field("address", &self.address).field("token", &"(secret)").finish()
+        f.debug_struct("AdminConfig")
+            .field("address", &self.address)
+            .field("token", &"(secret)")
+            .field("tokens", &self.tokens)
+            .finish()
     }
 }
 

@@ -124,6 +124,9 @@ fn keep_admin(changes: &mut Changes, old: &Node, new: &mut Node) {
             if old.token != new.token {
                 changes.applied.push("admin.token_file: another token".into());
             }
+            if old.tokens != new.tokens {
+                changes.applied.push("admin.token: other tokens".into());
+            }
         }
         (None, None) => {}
         (old, new) => {
@@ -283,7 +286,8 @@ mod tests {
         let admin = |address: &str, token: &str| {
             let mut node = node(BEFORE);
             let address = address.parse().unwrap();
-            node.admin = Some(crate::config::AdminConfig { address, token: token.into() });
+            node.admin =
+                Some(crate::config::AdminConfig { address, token: token.into(), tokens: Vec::new() });
             node
         };
         let (old, mut new) = (admin("127.0.0.1:1", "hunter2"), admin("127.0.0.1:2", "second-secret"));

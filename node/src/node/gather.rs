@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Control, Totals};
 use crate::error::Kind;
 use crate::listener::{Refusal, Timeout};
-use crate::purge::Kind as PurgeKind;
+use crate::purge::{Kind as PurgeKind, Narrow};
 use crate::status::Served;
 use crate::telemetry::metric::Samples;
 
@@ -104,7 +104,11 @@ fn purges(control: &Control, out: &mut Samples<'_, '_>) {
     let orders = orders.map(|(outcome, count)| ([("outcome", outcome)], count));
     out.counter("purge_orders", "Orders that were no new purge", orders);
     let refused = control.gate.as_ref().map_or(0, |gate| gate.refused());
-    out.counter("admin_refused", "Admin requests without the token", [([], refused)]);
+    out.counter("admin_refused", "Admin requests without a token", [([], refused)]);
+    let forbidden = control.gate.as_ref().map_or([0; Narrow::ALL.len()], |gate| gate.forbidden());
+    let forbidden =
+        Narrow::ALL.into_iter().zip(forbidden).map(|(why, count)| ([("reason", why.as_str())], count));
+    out.counter("admin_forbidden", "Admin requests whose token was too narrow", forbidden);
 }
 
 fn listeners(control: &Control, out: &mut Samples<'_, '_>) {

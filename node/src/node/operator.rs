@@ -10,10 +10,12 @@ use crate::admin::{Admin, Facts, Reasons};
 pub(super) fn admin(control: &Arc<Control>) -> Option<Admin> {
     let gate = Arc::clone(control.gate.as_ref()?);
     let at = || Arc::clone(control);
-    let (alive_at, ready_at, metrics_at, inspect_at, reload_at, facts_at) =
-        (at(), at(), at(), at(), at(), at());
+    let (alive_at, ready_at, metrics_at, inspect_at, reload_at, facts_at, knows_at, hosts_at) =
+        (at(), at(), at(), at(), at(), at(), at(), at());
     Some(Admin {
         gate,
+        knows: Box::new(move |host| knows(&knows_at, host)),
+        hosts: Box::new(move |site| hosts(&hosts_at, site)),
         purges: Arc::clone(&control.purges),
         alive: Box::new(move || alive(&alive_at)),
         ready: Box::new(move || ready(&ready_at)),
@@ -40,6 +42,17 @@ fn alive(control: &Control) -> Reasons {
 
 fn ready(control: &Control) -> Reasons {
     if control.shared.is_draining() { vec!["draining".into()] } else { Reasons::new() }
+}
+
+/// Whether some site answers for `host`.
+fn knows(control: &Control, host: &str) -> bool {
+    control.workers.first().is_some_and(|worker| worker.sites.load().find(host).is_some())
+}
+
+/// The patterns of the hosts of the site `name`.
+fn hosts(control: &Control, name: &str) -> Option<Vec<String>> {
+    let config = control.config.lock();
+    config.sites.iter().find(|site| site.name == name).map(|site| site.hosts.clone())
 }
 
 fn facts(control: &Control) -> Facts {

@@ -89,7 +89,7 @@ impl Prepared {
         control.shared.set_limits(new.limits.clone());
         control.admin_shared.set_limits(start::admin_limits(&new));
         if let (Some(gate), Some(admin)) = (&control.gate, &new.admin) {
-            gate.replace(&admin.token);
+            gate.replace(admin.all_tokens());
         }
         control.core.metrics.keep_sites(|name| new.sites.iter().any(|site| site.name == name));
         *control.config.lock() = new;

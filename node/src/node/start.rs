@@ -13,14 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Control, Node, gather, reload};
 use crate::access_log::Log;
-use crate::admin::Gate;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::coalesce::Flights;
 use crate::error::{Kind, chain};
 use crate::listener::{self, BindError, Certificates, Listeners, Shared, TlsError};
 use crate::origin::PoolError;
-use crate::purge::Purges;
+use crate::purge::{Gate, Purges};
 use crate::status::{NotStored, Served};
 use crate::telemetry::metric::{Labels, Metrics};
 use crate::telemetry::trace;
@@ -161,7 +160,7 @@ fn control(
         certificates: Mutex::new(certificates.loaded().to_vec()),
         shared: Shared::new(config.limits.clone(), certificates),
         admin_shared: Shared::new(admin_limits(&config), Certificates::default()),
-        gate: config.admin.as_ref().map(|admin| Arc::new(Gate::new(&admin.token, clock))),
+        gate: config.admin.as_ref().map(|admin| Arc::new(Gate::new(admin.all_tokens(), clock))),
         purges: Arc::new(purges),
         config: Mutex::new(config),
         core,

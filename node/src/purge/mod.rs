@@ -3,13 +3,16 @@
 //! ```text
 //! order.rs    what was asked for, checked whole       log.rs   what is kept with each purge, the history
 //! ledger.rs   where purges are kept                   seen.rs  which ids are done
+//! gate.rs     who may purge                           scope.rs how far a token reaches
 //! ```
 //!
 //! Whatever brings an order (the admin listener, later a bus or another node) calls [`Purges::carry_out`].
 
+mod gate;
 mod ledger;
 mod log;
 mod order;
+mod scope;
 mod seen;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -22,9 +25,11 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub use self::gate::{CameFrom, Gate, Pass, Token, carries};
 pub use self::ledger::{Ledger, Pending, Reach};
 pub use self::log::Note;
 pub use self::order::{Invalid, Kind, Order};
+pub use self::scope::{Denied, Narrow, Scope, known};
 use self::seen::{Done, Seen};
 use crate::clock::{Clock, rfc3339};
 use crate::error::chain;

@@ -2,9 +2,7 @@
 
 use std::io::Read;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
@@ -17,9 +15,6 @@ use super::Check;
 use crate::clock::Clock;
 use crate::config::{Node, file, value};
 use crate::{limits, listener};
-
-/// Characters below which a token is guessed too easily.
-const TOKEN_CHARS_GOOD: usize = 16;
 
 impl Check<'_> {
     pub(super) fn certificates(
@@ -132,7 +127,7 @@ impl Check<'_> {
         chain
     }
 
-    fn required_file(
+    pub(super) fn required_file(
         &mut self,
         path: &str,
         written: Option<&str>,
@@ -156,29 +151,6 @@ impl Check<'_> {
                 (file, None)
             }
         }
-    }
-
-    pub(super) fn token(&mut self, written: Option<&str>) -> Option<Arc<str>> {
-        let path = "admin.token_file";
-        let (file, bytes) = self.required_file(path, written, "admin.token");
-        let bytes = bytes?;
-        let shown = file.display();
-        let make = format!("head -c 24 /dev/urandom | base64 > {shown}; chmod 600 {shown}");
-        let token = std::str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
-        if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
-            self.wrong(path, format!("{shown} is not one line of visible ASCII"), make);
-            return None;
-        }
-        if token.len() < TOKEN_CHARS_GOOD {
-            let what = format!("the token in {shown} is shorter than {TOKEN_CHARS_GOOD} characters");
-            self.warn(path, what, make);
-        }
-        let mode = std::fs::metadata(&file).map_or(0, |data| data.permissions().mode());
-        if mode & 0o077 != 0 {
-            let what = format!("{shown} may be read or written by others (mode {:03o})", mode & 0o777);
-            self.warn(path, what, format!("chmod 600 {shown}"));
-        }
-        Some(token.into())
     }
 }
 

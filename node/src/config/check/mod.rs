@@ -3,6 +3,7 @@
 mod files;
 mod host;
 mod site;
+mod token;
 mod writable;
 
 use std::collections::{BTreeMap, HashMap};
@@ -256,7 +257,8 @@ impl Check<'_> {
 
     fn admin(&mut self, written: &file::Admin, listeners: &[listener::Config]) -> Option<AdminConfig> {
         let path = "admin.address";
-        let token = self.token(written.token_file.as_deref());
+        let token = self.token("admin.token_file", written.token_file.as_deref(), "admin.token");
+        let tokens = self.tokens(&written.token, token.as_ref());
         let address = self.address(path, written.address.as_deref(), "127.0.0.1:9901")?;
         if let Some(index) = listeners.iter().position(|listener| overlap(listener.address, address)) {
             self.wrong(
@@ -268,7 +270,7 @@ impl Check<'_> {
             let fix = "127.0.0.1 or an address of a private network, or a firewall before it";
             self.warn(path, format!("{address} may be reached from everywhere"), fix);
         }
-        Some(AdminConfig { address, token: token? })
+        Some(AdminConfig { address, token: token?, tokens })
     }
 
     fn log(&mut self, written: &file::Log) -> access_log::Config {
