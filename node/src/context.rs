@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::Version;
 use http::request::Parts;
 
 use larder_store::Seq;
 
 use crate::clock::Timestamp;
-use crate::status::{Forward, NotStored, Served};
+use crate::status::{Forward, NotStored, ProxyError, Served};
 
 /// Who asks, as the listener knows it.
 #[derive(Debug, Clone)]
@@ -91,6 +92,10 @@ pub struct Facts {
     pub not_stored: Option<NotStored>,
     /// More, where there is more to say.
     pub detail: Option<&'static str>,
+    /// What `Proxy-Status` calls it, where the node itself answers because something is wrong.
+    pub proxy_error: Option<ProxyError>,
+    /// The version of HTTP that the answer came over, from the origin.
+    pub received: Version,
     /// Seconds until the answer is stale; negative when it is.
     pub ttl: Option<i64>,
     /// Which endpoint answered.
@@ -109,6 +114,8 @@ impl Default for Facts {
             collapsed: false,
             not_stored: None,
             detail: None,
+            proxy_error: None,
+            received: Version::HTTP_11,
             ttl: None,
             endpoint: None,
             origin_time: None,

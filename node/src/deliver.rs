@@ -160,7 +160,7 @@ fn shape(
                 None => whole(exchange, found, coding, form),
             },
         };
-    exchange.facts.ttl = Some(answer.freshness.ttl(now));
+    (exchange.facts.ttl, exchange.facts.received) = (Some(answer.freshness.ttl(now)), answer.received());
     let age = answer.freshness.age(now).as_secs();
     if age > 0 || exchange.facts.served != Served::Miss {
         headers::set_age(response.headers_mut(), age);
@@ -307,6 +307,7 @@ pub fn relayed(
 ) -> Response {
     let (mut head, mut body) = (answer.head, answer.body);
     (exchange.facts.served, exchange.facts.not_stored) = (served, why);
+    exchange.facts.received = head.version;
     exchange.facts.forward_status = Some(head.status.as_u16());
     exchange.facts.endpoint = Some(answer.endpoint);
     exchange.facts.origin_time = Some(answer.connect + answer.first_byte);

@@ -8,8 +8,9 @@ use http::{HeaderName, StatusCode};
 
 use crate::access_log::{End, Line, Logged, Sent};
 use crate::context::{Exchange, Facts};
-use crate::error::Kind;
+use crate::error::{Error, Kind, Side};
 use crate::http::{Body, Response};
+use crate::rescue;
 use crate::status::Served;
 use crate::telemetry::event;
 use crate::transform::headers::{self, CacheStatus, Handled};
@@ -33,7 +34,11 @@ pub fn finish(
         detail: facts.detail.or_else(|| facts.not_stored.map(|why| why.as_str())),
     };
     let show_tags = site.as_ref().is_some_and(|site| site.config.show_tags);
-    headers::finish(response.headers_mut(), &worker.signature, None, show_tags, &status);
+    headers::finish(response.headers_mut(), &worker.signature, None, facts.received, show_tags, &status);
+    if let Some(error) = facts.proxy_error {
+        let told = response.status();
+        headers::set_proxy_status(response.headers_mut(), &worker.signature, error, told, facts.detail);
+    }
     if facts.collapsed {
         event::Collapsed { url: &exchange.url }.emit(&worker.core.metrics);
     }
@@ -60,6 +65,14 @@ pub fn finish(
         };
         Logged::wrap(body, note)
     })
+}
+
+/// The answer to a failure, which is told to the operator.
+pub fn failed(worker: &Worker, site: &Site, exchange: &mut Exchange, error: &Error) -> Response {
+    let (kind, by_client) = (error.kind.as_str(), error.side == Side::Client);
+    let (site, url) = (site.config.name.as_str(), exchange.url.as_str());
+    event::Failed { kind, by_client, site, url, detail: error }.emit(&worker.core.metrics);
+    rescue::failed(error, &mut exchange.facts)
 }
 
 fn handled(facts: &Facts) -> Handled {

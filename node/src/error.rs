@@ -7,12 +7,16 @@ use std::fmt;
 pub enum Kind {
     /// No endpoint accepts connections or all are ejected.
     NoEndpoint,
+    /// The endpoint's name has no address, or no name server said so.
+    Dns,
     /// The connection was refused or the host unreachable.
     ConnectRefused,
     /// The connection was not there in time.
     ConnectTimeout,
-    /// The endpoint's certificate or handshake was not acceptable.
+    /// The endpoint's handshake was not acceptable.
     Tls,
+    /// The endpoint's certificate was not acceptable.
+    TlsCertificate,
     /// The connection closed before any byte of an answer.
     ClosedEarly,
     /// No first byte in time.
@@ -41,9 +45,11 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoEndpoint => "no-endpoint",
+            Self::Dns => "dns",
             Self::ConnectRefused => "connect-refused",
             Self::ConnectTimeout => "connect-timeout",
             Self::Tls => "tls",
+            Self::TlsCertificate => "tls-certificate",
             Self::ClosedEarly => "closed-early",
             Self::FirstByteTimeout => "first-byte-timeout",
             Self::BodyCut => "body-cut",
@@ -58,11 +64,13 @@ impl Kind {
     }
 
     /// Every kind, for the label sets of metrics.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::NoEndpoint,
+        Self::Dns,
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::Tls,
+        Self::TlsCertificate,
         Self::ClosedEarly,
         Self::FirstByteTimeout,
         Self::BodyCut,
@@ -120,6 +128,8 @@ pub struct Error {
     pub side: Side,
     /// Again?
     pub retry: Retry,
+    /// The status that the origin answered with, where it is the error.
+    pub status: Option<u16>,
     /// The particulars, for the log.
     pub detail: std::sync::Arc<str>,
 }
@@ -127,17 +137,23 @@ pub struct Error {
 impl Error {
     /// A failure of the origin's side.
     pub fn origin(kind: Kind, retry: Retry, detail: impl fmt::Display) -> Self {
-        Self { kind, side: Side::Origin, retry, detail: detail.to_string().into() }
+        Self { kind, side: Side::Origin, retry, status: None, detail: detail.to_string().into() }
     }
 
     /// A failure the client caused.
     pub fn client(kind: Kind, detail: impl fmt::Display) -> Self {
-        Self { kind, side: Side::Client, retry: Retry::Never, detail: detail.to_string().into() }
+        Self {
+            kind,
+            side: Side::Client,
+            retry: Retry::Never,
+            status: None,
+            detail: detail.to_string().into(),
+        }
     }
 
     /// A failure of this node.
     pub fn node(kind: Kind, detail: impl fmt::Display) -> Self {
-        Self { kind, side: Side::Node, retry: Retry::Never, detail: detail.to_string().into() }
+        Self { kind, side: Side::Node, retry: Retry::Never, status: None, detail: detail.to_string().into() }
     }
 }
 

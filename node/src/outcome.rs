@@ -70,7 +70,8 @@ pub fn excused(
     let allowed = serving::is_error(status)
         && serving::may_serve_on_error(config, request, &stored.freshness, expired, now);
     allowed.then(|| {
-        Error::origin(Kind::ErrorStatus, Retry::Never, format_args!("{} answered {status}", answer.endpoint))
+        let what = format_args!("{} answered {status}", answer.endpoint);
+        Error { status: Some(status.as_u16()), ..Error::origin(Kind::ErrorStatus, Retry::Never, what) }
     })
 }
 

@@ -17,7 +17,7 @@ use larder_store::Hit;
 use crate::cache::Entry;
 use crate::cache::stored::{Answer, Stored};
 use crate::context::{Client, Exchange};
-use crate::error::{Error, Kind, Retry, Side};
+use crate::error::{Error, Kind, Retry};
 use crate::http::{Body, Response};
 use crate::outcome::Outcome;
 use crate::policy::freshness::Freshness;
@@ -25,7 +25,6 @@ use crate::policy::serving::{self, Serve};
 use crate::policy::validation;
 use crate::rescue::{self, Refusal};
 use crate::status::{Forward, Served};
-use crate::telemetry::event;
 use crate::worker::{Site, Worker};
 use crate::{admit, boarding, deliver, depart, pass};
 
@@ -124,6 +123,11 @@ impl Journey<'_> {
                         if let Some(_held) = shared.tap.reader(0) {
                             return deliver::shared(self.worker, self.site, self.exchange, &shared).await;
                         }
+                        // It broke off before anything of it was given out here.
+                        if let Some(why) = shared.tap.aborted() {
+                            let error = Error::origin(Kind::BodyCut, Retry::Never, why);
+                            return self.rescue(error, stale, &variant).await;
+                        }
                         boarding::too_late(self.worker, self.exchange, &variant);
                     }
                     // Another variant has a flight of its own; the second time go alone rather than in circles.
@@ -176,25 +180,14 @@ impl Journey<'_> {
             && serving::may_serve_after(error.kind, policy, request, &stored.freshness, hit.expired, now)
             && self.worker.core.cache.is_alive(&hit.entry).await
         {
-            self.exchange.facts.detail = Some(error.kind.as_str());
+            let facts = &mut self.exchange.facts;
+            (facts.detail, facts.forward_status) = (Some(error.kind.as_str()), error.status);
             return self.stored(Served::Stale, &hit.entry, variant).await;
         }
-        self.failed(&error)
-    }
-
-    fn failed(&mut self, error: &Error) -> Response {
-        let (kind, by_client) = (error.kind.as_str(), error.side == Side::Client);
-        let (site, url) = (self.site.config.name.as_str(), self.exchange.url.as_str());
-        event::Failed { kind, by_client, site, url, detail: error }.emit(&self.worker.core.metrics);
-        (self.exchange.facts.served, self.exchange.facts.detail) =
-            (Served::Failed, Some(error.kind.as_str()));
-        rescue::failed(error)
+        depart::failed(self.worker, self.site, self.exchange, &error)
     }
 }
 
 fn answer(hit: &Hit<Stored>) -> Option<(&Hit<Stored>, &Answer)> {
-    match hit.entry.head() {
-        Stored::Answer(answer) => Some((hit, answer)),
-        Stored::Variants(_) => None,
-    }
+    hit.entry.head().answer().map(|answer| (hit, answer))
 }

@@ -5,7 +5,7 @@ use http::{HeaderValue, StatusCode, header};
 use crate::context::Facts;
 use crate::error::{Error, Kind};
 use crate::http::{Body, Response};
-use crate::status::Served;
+use crate::status::{ProxyError, Served};
 
 /// Why the node itself answers a request before the cache is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,20 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// What `Proxy-Status` calls it (RFC 9209 2.3).
+    #[must_use]
+    pub const fn proxy_error(self) -> ProxyError {
+        match self {
+            Self::BadRequest | Self::Misdirected | Self::TargetTooLong | Self::BodyTooLarge => {
+                ProxyError::HttpRequestError
+            }
+            Self::Loop => ProxyError::ProxyLoopDetected,
+            Self::Method | Self::OnlyIfCached => ProxyError::ProxyInternalResponse,
+        }
+    }
+}
+
 /// The status a failure is answered with.
 #[must_use]
 pub const fn status(kind: Kind) -> StatusCode {
@@ -52,7 +66,9 @@ pub const fn status(kind: Kind) -> StatusCode {
         Kind::RequestBody => StatusCode::BAD_REQUEST,
         Kind::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Kind::ConnectRefused
+        | Kind::Dns
         | Kind::Tls
+        | Kind::TlsCertificate
         | Kind::ClosedEarly
         | Kind::BodyCut
         | Kind::BadAnswer
@@ -61,9 +77,32 @@ pub const fn status(kind: Kind) -> StatusCode {
     }
 }
 
+/// What `Proxy-Status` calls a failure (RFC 9209 2.3).
+#[must_use]
+pub const fn proxy_error(kind: Kind) -> ProxyError {
+    match kind {
+        Kind::NoEndpoint => ProxyError::DestinationUnavailable,
+        Kind::Dns => ProxyError::DnsError,
+        Kind::ConnectRefused => ProxyError::ConnectionRefused,
+        Kind::ConnectTimeout => ProxyError::ConnectionTimeout,
+        Kind::Tls => ProxyError::TlsProtocolError,
+        Kind::TlsCertificate => ProxyError::TlsCertificateError,
+        Kind::ClosedEarly => ProxyError::ConnectionTerminated,
+        Kind::FirstByteTimeout | Kind::WaitTimeout => ProxyError::HttpResponseTimeout,
+        Kind::BodyCut => ProxyError::HttpResponseIncomplete,
+        Kind::BadAnswer | Kind::ErrorStatus => ProxyError::HttpProtocolError,
+        Kind::Loop => ProxyError::ProxyLoopDetected,
+        Kind::RequestBody | Kind::RequestTooLarge => ProxyError::HttpRequestError,
+        Kind::FlightFailed => ProxyError::ProxyInternalError,
+    }
+}
+
 /// The answer to a failure: its status and its one word, never the particulars (they are in the log).
 #[must_use]
-pub fn failed(error: &Error) -> Response {
+pub fn failed(error: &Error, facts: &mut Facts) -> Response {
+    (facts.served, facts.detail) = (Served::Failed, Some(error.kind.as_str()));
+    facts.proxy_error = Some(proxy_error(error.kind));
+    facts.forward_status = error.status;
     page(status(error.kind), error.kind.as_str())
 }
 
@@ -72,6 +111,7 @@ pub fn failed(error: &Error) -> Response {
 pub fn refused(refusal: Refusal, facts: &mut Facts) -> Response {
     let (status, word) = refusal.told();
     (facts.served, facts.detail) = (Served::Refused, Some(word));
+    facts.proxy_error = Some(refusal.proxy_error());
     let mut response = page(status, word);
     if matches!(refusal, Refusal::BadRequest | Refusal::TargetTooLong | Refusal::BodyTooLarge) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

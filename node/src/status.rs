@@ -167,6 +167,62 @@ impl NotStored {
     }
 }
 
+/// Why the node answers itself, in the words of RFC 9209 2.3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProxyError {
+    /// No name server gave an address.
+    DnsError,
+    /// No endpoint is in the rotation.
+    DestinationUnavailable,
+    /// The endpoint refused the connection.
+    ConnectionRefused,
+    /// There was no connection in time.
+    ConnectionTimeout,
+    /// The connection closed before any byte of an answer.
+    ConnectionTerminated,
+    /// The handshake failed.
+    TlsProtocolError,
+    /// The endpoint's certificate was not believed.
+    TlsCertificateError,
+    /// The client's request is at fault.
+    HttpRequestError,
+    /// The answer broke off.
+    HttpResponseIncomplete,
+    /// There was no answer in time.
+    HttpResponseTimeout,
+    /// The answer was not HTTP as it should be.
+    HttpProtocolError,
+    /// The request came back to this node.
+    ProxyLoopDetected,
+    /// The node's own answer, without having asked anybody.
+    ProxyInternalResponse,
+    /// The node's own fault.
+    ProxyInternalError,
+}
+
+impl ProxyError {
+    /// The spelling of RFC 9209.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DnsError => "dns_error",
+            Self::DestinationUnavailable => "destination_unavailable",
+            Self::ConnectionRefused => "connection_refused",
+            Self::ConnectionTimeout => "connection_timeout",
+            Self::ConnectionTerminated => "connection_terminated",
+            Self::TlsProtocolError => "tls_protocol_error",
+            Self::TlsCertificateError => "tls_certificate_error",
+            Self::HttpRequestError => "http_request_error",
+            Self::HttpResponseIncomplete => "http_response_incomplete",
+            Self::HttpResponseTimeout => "http_response_timeout",
+            Self::HttpProtocolError => "http_protocol_error",
+            Self::ProxyLoopDetected => "proxy_loop_detected",
+            Self::ProxyInternalResponse => "proxy_internal_response",
+            Self::ProxyInternalError => "proxy_internal_error",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

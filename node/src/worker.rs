@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Version};
 
 use crate::access_log::Log;
 use crate::cache::Cache;
@@ -92,6 +92,7 @@ impl Worker {
         let facts = forward::Facts {
             node_name: &self.core.name,
             client_ip: asker.ip,
+            version: asker.version,
             tls: asker.tls,
             host: &asker.host,
             host_override: site.config.origin.host.as_deref(),
@@ -111,6 +112,7 @@ impl Worker {
 #[derive(Debug, Clone)]
 pub struct Asker {
     ip: IpAddr,
+    version: Version,
     tls: bool,
     host: String,
 }
@@ -121,6 +123,7 @@ impl Asker {
     #[must_use]
     pub fn of(exchange: &Exchange) -> Self {
         let host = exchange.authority().to_owned();
-        Self { ip: exchange.client.address.ip(), tls: exchange.client.tls, host }
+        let version = exchange.request.version;
+        Self { ip: exchange.client.address.ip(), version, tls: exchange.client.tls, host }
     }
 }

@@ -239,6 +239,14 @@ impl Fill {
         state.start == 0 && !matches!(state.end, End::Aborted(_))
     }
 
+    /// Why it broke off, if it did.
+    pub(crate) fn aborted(&self) -> Option<Arc<str>> {
+        match &self.state.lock().end {
+            End::Aborted(why) => Some(Arc::clone(why)),
+            End::Open | End::Whole => None,
+        }
+    }
+
     pub(crate) fn add_tap(&self, more: bool) {
         let mut state = self.state.lock();
         if more {

@@ -118,6 +118,12 @@ impl Tap {
         self.0.readable()
     }
 
+    /// Why the body broke off, if it did: there are no readers of it any more.
+    #[must_use]
+    pub fn aborted(&self) -> Option<Arc<str>> {
+        self.0.aborted()
+    }
+
     /// Bytes written so far.
     #[must_use]
     pub fn written(&self) -> u64 {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, response};
+use http::{HeaderMap, HeaderValue, Method, Version, response};
 use larder_store::{Seq, Writer};
 
 use super::fill::pour;
@@ -76,6 +76,7 @@ impl Cache {
             headers: compact(&headers).into(),
             freshness,
             version: self.new_version(),
+            old: head.version == Version::HTTP_10,
             coding: Coding::Identity,
         };
         let tags = tags::of(fields)?;

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use larder_store::Head;
 
 use crate::clock::Timestamp;
@@ -46,6 +46,8 @@ pub struct Answer {
     pub freshness: Freshness,
     /// Names the bytes of the body: kept when a 304 freshens the head, new with each new body.
     pub version: u64,
+    /// Whether it came over HTTP/1.0, for `Via` (RFC 9110 7.6.3).
+    pub old: bool,
     /// The coding we gave it; anything but identity is a form derived from the identity form of the same `version`.
     pub coding: Coding,
 }
@@ -105,13 +107,30 @@ impl Head for Stored {
     }
 }
 
+impl Stored {
+    /// The answer, if it is one.
+    #[must_use]
+    pub const fn answer(&self) -> Option<&Answer> {
+        match self {
+            Self::Answer(answer) => Some(answer),
+            Self::Variants(_) => None,
+        }
+    }
+}
+
 impl Answer {
+    /// The version of HTTP that the origin answered with.
+    #[must_use]
+    pub const fn received(&self) -> Version {
+        if self.old { Version::HTTP_10 } else { Version::HTTP_11 }
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         let f = &self.freshness;
         out.extend_from_slice(&self.status.as_u16().to_le_bytes());
         out.extend_from_slice(&self.version.to_le_bytes());
         out.push(CODINGS.iter().position(|coding| *coding == self.coding).unwrap_or(0) as u8);
-        let flags = [f.heuristic, f.no_cache, f.must_revalidate, f.immutable];
+        let flags = [f.heuristic, f.no_cache, f.must_revalidate, f.immutable, self.old];
         out.push(flags.iter().enumerate().fold(0, |bits, (i, on)| bits | (u8::from(*on) << i)));
         out.extend_from_slice(&f.response_time.0.to_le_bytes());
         for time in [f.corrected_age, f.lifetime, f.stale_while_revalidate, f.stale_if_error] {
@@ -151,7 +170,8 @@ impl Answer {
             stale_while_revalidate,
             stale_if_error,
         };
-        Some(Self { status, headers: Arc::new(headers), freshness, version, coding })
+        let old = flags & 16 != 0;
+        Some(Self { status, headers: Arc::new(headers), freshness, version, old, coding })
     }
 }
 
@@ -284,7 +304,14 @@ mod tests {
             stale_if_error: Duration::from_millis(1),
         };
         let headers = Arc::new(headers);
-        Answer { status: StatusCode::NOT_FOUND, headers, freshness, version: 77, coding: Coding::Brotli }
+        Answer {
+            status: StatusCode::NOT_FOUND,
+            headers,
+            freshness,
+            version: 77,
+            old: true,
+            coding: Coding::Brotli,
+        }
     }
 
     #[test]
@@ -294,6 +321,7 @@ mod tests {
         let Some(Stored::Answer(back)) = Stored::decode(&bytes) else { panic!("not an answer") };
         let wanted = answer();
         assert_eq!((back.status, back.version, back.coding), (wanted.status, wanted.version, wanted.coding));
+        assert_eq!(back.received(), wanted.received());
         assert_eq!(back.headers, wanted.headers);
         assert_eq!(format!("{:?}", back.freshness), format!("{:?}", wanted.freshness));
 

@@ -23,7 +23,7 @@ pub(super) async fn dial(live: &Live, limit: Duration) -> Result<Link, Error> {
     let deadline = Instant::now() + limit;
     let addresses = match timeout_at(deadline, live.common.resolver.addresses()).await {
         Ok(Ok(addresses)) => addresses,
-        Ok(Err(error)) => return Err(refused(live, Kind::ConnectRefused, "looking up the name", &error)),
+        Ok(Err(error)) => return Err(refused(live, Kind::Dns, "looking up the name", &error)),
         Err(late) => return Err(refused(live, Kind::ConnectTimeout, "looking up the name", &late.into())),
     };
     let mut last = None;
@@ -50,7 +50,7 @@ async fn open(live: &Live, address: SocketAddr) -> Result<Link, Error> {
         None => Transport::Plain(Socket(stream)),
         Some((connector, name)) => {
             let handshake = connector.connect(name.clone(), Socket(stream)).await;
-            Transport::Tls(Box::new(handshake.map_err(|error| refused(live, Kind::Tls, &at(), &error))?))
+            Transport::Tls(Box::new(handshake.map_err(|error| refused(live, shaken(&error), &at(), &error))?))
         }
     };
     let meter = Arc::new(Meter::default());
@@ -65,6 +65,14 @@ async fn open(live: &Live, address: SocketAddr) -> Result<Link, Error> {
     // What goes wrong is told to whoever sent the request; on an unused connection nobody needs to know.
     let task = tasks::spawn("origin-connection", async move { drop(connection.await) });
     Ok(Link { sender, meter, socket, task: task.abort_handle() })
+}
+
+/// What ended a handshake.
+fn shaken(error: &io::Error) -> Kind {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let certificate =
+        matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented));
+    if certificate { Kind::TlsCertificate } else { Kind::Tls }
 }
 
 fn classify(live: &Live, at: &str, error: &io::Error) -> Error {

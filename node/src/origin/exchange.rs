@@ -116,7 +116,6 @@ fn body(incoming: Incoming, lease: Lease, reusable: bool, between_bytes: Duratio
 fn clean(head: &mut response::Parts) {
     answer::settle_length(head);
     forward::clean_response(&mut head.headers);
-    head.version = http::Version::HTTP_11;
     // hyper keeps the origin's reason phrase there.
     head.extensions.clear();
 }
@@ -171,5 +170,6 @@ fn classify(mut failed: TrySendError<Request<Upload>>, meter: &Meter, endpoint: 
 
 /// Whether a connection failure is why nothing was sent: the same endpoint need not be asked again.
 pub(super) fn refused_us(error: &Error) -> bool {
-    matches!(error.kind, Kind::ConnectRefused | Kind::ConnectTimeout | Kind::Tls | Kind::NoEndpoint)
+    use Kind::{ConnectRefused, ConnectTimeout, Dns, NoEndpoint, Tls, TlsCertificate};
+    matches!(error.kind, ConnectRefused | ConnectTimeout | Dns | NoEndpoint | Tls | TlsCertificate)
 }

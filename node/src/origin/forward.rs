@@ -83,6 +83,8 @@ pub struct Facts<'a> {
     pub node_name: &'a str,
     /// The client's address.
     pub client_ip: IpAddr,
+    /// The version of HTTP that the client speaks with us.
+    pub version: Version,
     /// Whether the client speaks TLS with us.
     pub tls: bool,
     /// The authority the client asked for.
@@ -114,7 +116,7 @@ pub fn request_head(
         }
     }
     let proto = if facts.tls { "https" } else { "http" };
-    append(&mut headers, header::VIA, client, &format!("1.1 {}", facts.node_name))?;
+    append(&mut headers, header::VIA, client, &format!("{} {}", protocol(facts.version), facts.node_name))?;
     append(&mut headers, CDN_LOOP, client, facts.node_name)?;
     headers.insert(header::FORWARDED, forwarded(facts, proto)?);
     headers.insert(FORWARDED_FOR, forwarded_for(client, facts.client_ip)?);
@@ -122,6 +124,16 @@ pub fn request_head(
     headers.insert(FORWARDED_HOST, HeaderValue::from_str(facts.host)?);
     head.headers = headers;
     Ok(head)
+}
+
+/// How `Via` spells a version (RFC 9110 7.6.3, 2.5).
+const fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 | Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2.0",
+        Version::HTTP_3 => "3.0",
+        _ => "1.1",
+    }
 }
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");

@@ -148,7 +148,7 @@ struct Shared {
 /// An answer whose head is believed and whose body is on its way.
 #[derive(Debug)]
 pub struct Answer {
-    /// Status and fields, hop-by-hop fields removed, `Content-Length` in one spelling.
+    /// Status and fields as they came with their version, hop-by-hop fields removed, `Content-Length` in one spelling.
     pub head: response::Parts,
     /// The body: broken off it ends with [`Cut::Origin`](crate::http::Cut::Origin) or
     /// [`Cut::Silent`](crate::http::Cut::Silent), never as if it were whole.
@@ -237,9 +237,9 @@ impl Pool {
     /// the caller need not try again.
     ///
     /// # Errors
-    /// What went wrong and whose fault it is: [`Kind::NoEndpoint`], [`Kind::ConnectRefused`],
-    /// [`Kind::ConnectTimeout`], [`Kind::Tls`], [`Kind::ClosedEarly`], [`Kind::FirstByteTimeout`],
-    /// [`Kind::BadAnswer`], [`Kind::RequestBody`].
+    /// What went wrong and whose fault it is: [`Kind::NoEndpoint`], [`Kind::Dns`],
+    /// [`Kind::ConnectRefused`], [`Kind::ConnectTimeout`], [`Kind::Tls`], [`Kind::TlsCertificate`],
+    /// [`Kind::ClosedEarly`], [`Kind::FirstByteTimeout`], [`Kind::BadAnswer`], [`Kind::RequestBody`].
     pub async fn send(&self, head: request::Parts, body: Body) -> Result<Answer, Error> {
         self.shared.counters.requests.add();
         let sent = self.send_twice_at_most(head, body).await;

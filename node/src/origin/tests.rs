@@ -58,6 +58,7 @@ async fn send(pool: &Pool, method: Method, body: Body) -> Result<Answer, Error> 
     let facts = Facts {
         node_name: "edge-1",
         client_ip: [192, 0, 2, 7].into(),
+        version: http::Version::HTTP_11,
         tls: false,
         host: "www.example.com",
         host_override: None,

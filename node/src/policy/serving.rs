@@ -100,9 +100,11 @@ pub fn may_serve_after(
 ) -> bool {
     match kind {
         Kind::NoEndpoint
+        | Kind::Dns
         | Kind::ConnectRefused
         | Kind::ConnectTimeout
         | Kind::Tls
+        | Kind::TlsCertificate
         | Kind::ClosedEarly
         | Kind::FirstByteTimeout
         | Kind::WaitTimeout => may_serve_unreachable(config, request, freshness, expired, now),

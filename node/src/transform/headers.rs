@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use http::header::{AGE, VIA};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
-use crate::status::Forward;
+use crate::status::{Forward, ProxyError};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const TAG_FIELDS: [HeaderName; 3] = [
     HeaderName::from_static("surrogate-key"),
     HeaderName::from_static("cache-tag"),
@@ -22,14 +23,17 @@ const TAG_FIELDS: [HeaderName; 3] = [
 #[derive(Debug)]
 pub struct Signature {
     via: HeaderValue,
+    /// The same for an answer that came over HTTP/1.0.
+    via_old: HeaderValue,
     /// A token or a quoted string (RFC 9211 2).
     member: Box<[u8]>,
 }
 
 impl Clone for Signature {
     fn clone(&self) -> Self {
-        let via = HeaderValue::from_bytes(self.via.as_bytes()).unwrap_or_else(|_| self.via.clone());
-        Self { via, member: self.member.clone() }
+        let own =
+            |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+        Self { via: own(&self.via), via_old: own(&self.via_old), member: self.member.clone() }
     }
 }
 
@@ -40,37 +44,69 @@ impl Signature {
         let pseudonym: String =
             name.chars().map(|c| if c.is_ascii() && is_token_byte(c as u8) { c } else { '-' }).collect();
         let pseudonym = if pseudonym.is_empty() { "larder" } else { &pseudonym };
-        let via = HeaderValue::from_maybe_shared(bytes::Bytes::from(format!("1.1 {pseudonym}")))
-            .unwrap_or(HeaderValue::from_static("1.1 larder"));
+        let via = |version: &str| {
+            HeaderValue::from_maybe_shared(bytes::Bytes::from(format!("{version} {pseudonym}")))
+                .unwrap_or(HeaderValue::from_static("1.1 larder"))
+        };
+        let (via, via_old) = (via("1.1"), via("1.0"));
         let mut member = Writer::default();
         member.token_or_string(if name.is_empty() { "larder" } else { name });
-        Self { via, member: member.bytes().into() }
+        Self { via, via_old, member: member.bytes().into() }
     }
 
-    /// `1.1 edge-1`: this node's member of `Via` (RFC 9110 7.6.3).
+    /// `1.1 edge-1`: this node's member of `Via`, for a message that came over `received` (RFC 9110 7.6.3).
     #[must_use]
-    pub fn via(&self) -> &HeaderValue {
-        &self.via
+    pub fn via(&self, received: Version) -> &HeaderValue {
+        if received == Version::HTTP_10 { &self.via_old } else { &self.via }
     }
 }
 
 /// Everything an answer gets at the door, in order: Age, Via, tags off, Cache-Status last.
-/// `age`: for an answer from the cache; `None` leaves what the origin said.
+/// `age`: for an answer from the cache; `None` leaves what the origin said. `received`: the version the answer came
+/// over.
 pub fn finish(
     headers: &mut HeaderMap,
     signature: &Signature,
     age: Option<Duration>,
+    received: Version,
     show_tags: bool,
     status: &CacheStatus<'_>,
 ) {
     if let Some(age) = age {
         set_age(headers, age.as_secs());
     }
-    headers.append(VIA, signature.via.clone());
+    headers.append(VIA, signature.via(received).clone());
     if !show_tags {
         remove_tags(headers);
     }
     status.append(signature, headers);
+}
+
+/// Adds this node's member of `Proxy-Status` (RFC 9209 2): it made the answer itself, because of `error`, which the node
+/// calls `detail`.
+pub fn set_proxy_status(
+    headers: &mut HeaderMap,
+    signature: &Signature,
+    error: ProxyError,
+    status: StatusCode,
+    detail: Option<&str>,
+) {
+    let mut out = Writer::default();
+    out.push(&signature.member);
+    out.push(b"; error=");
+    out.push(error.as_str().as_bytes());
+    if error == ProxyError::HttpRequestError {
+        out.push(b"; status-code=");
+        out.push(status.as_str().as_bytes());
+    }
+    if let Some(detail) = detail {
+        // A string, whatever is in it (RFC 9209 2.1.5).
+        out.push(b"; details=");
+        out.string(detail);
+    }
+    if let Ok(value) = HeaderValue::from_bytes(out.bytes()) {
+        headers.append(PROXY_STATUS, value);
+    }
 }
 
 /// Removes the fields tags are read from.
@@ -334,6 +370,26 @@ mod tests {
     }
 
     #[test]
+    fn rfc_9209_members() {
+        for (name, error, status, detail, expected) in [
+            ("edge-1", ProxyError::ConnectionRefused, 502, None, "edge-1; error=connection_refused"),
+            ("edge-1", ProxyError::DnsError, 502, Some("dns"), "edge-1; error=dns_error; details=\"dns\""),
+            (
+                "my edge",
+                ProxyError::HttpRequestError,
+                413,
+                Some("body-too-large"),
+                "\"my edge\"; error=http_request_error; status-code=413; details=\"body-too-large\"",
+            ),
+        ] {
+            let mut headers = HeaderMap::new();
+            let status = StatusCode::from_u16(status).unwrap();
+            set_proxy_status(&mut headers, &Signature::new(name), error, status, detail);
+            assert_eq!(headers[PROXY_STATUS], expected);
+        }
+    }
+
+    #[test]
     fn a_long_key_is_whole() {
         for len in [ON_STACK - 30, ON_STACK - 20, ON_STACK, 8192] {
             let key = "k".repeat(len);
@@ -347,7 +403,9 @@ mod tests {
         for (name, via) in
             [("edge-1", "1.1 edge-1"), ("my edge", "1.1 my-edge"), ("", "1.1 larder"), ("a,b\n", "1.1 a-b-")]
         {
-            assert_eq!(Signature::new(name).clone().via(), via);
+            assert_eq!(Signature::new(name).clone().via(Version::HTTP_11), via);
+            let old = Signature::new(name).clone().via(Version::HTTP_10).clone();
+            assert_eq!(old.to_str().unwrap(), via.replacen("1.1", "1.0", 1));
         }
     }
 
@@ -383,14 +441,15 @@ mod tests {
         let signature = Signature::new("edge-1");
 
         let mut headers = head();
-        finish(&mut headers, &signature, Some(Duration::from_millis(7999)), false, &HIT);
+        finish(&mut headers, &signature, Some(Duration::from_millis(7999)), Version::HTTP_11, false, &HIT);
         assert_eq!(all(&headers, "age"), ["7"]);
         assert_eq!(all(&headers, "via"), ["1.1 inner", "1.1 edge-1"]);
         assert_eq!(all(&headers, "cache-status"), ["inner; hit", "edge-1; hit"]);
         assert!(TAG_FIELDS.iter().all(|name| !headers.contains_key(name)));
 
         let mut headers = head();
-        finish(&mut headers, &signature, None, true, &HIT);
+        finish(&mut headers, &signature, None, Version::HTTP_10, true, &HIT);
+        assert_eq!(all(&headers, "via"), ["1.1 inner", "1.0 edge-1"]);
         assert_eq!(all(&headers, "age"), ["5"]);
         assert!(TAG_FIELDS.iter().all(|name| headers.contains_key(name)));
     }

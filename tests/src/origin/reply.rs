@@ -42,6 +42,8 @@ pub(super) enum Framing {
 pub(super) enum Cut {
     Close,
     Reset,
+    /// The end of the TCP connection alone, without TLS's own (close_notify).
+    Drop,
 }
 
 impl Reply {
@@ -185,6 +187,13 @@ impl Reply {
     #[must_use]
     pub fn reset_at(mut self, bytes: u64) -> Self {
         self.cut = Some((bytes, Cut::Reset));
+        self
+    }
+
+    /// The same with the end of TCP alone: over TLS without close_notify.
+    #[must_use]
+    pub fn dropped_at(mut self, bytes: u64) -> Self {
+        self.cut = Some((bytes, Cut::Drop));
         self
     }
 

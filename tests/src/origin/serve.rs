@@ -40,7 +40,7 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, number: usize, 
             Err(_) => return,
         },
     };
-    let mut line = Line { wire, socket, number };
+    let mut line = Line { wire, socket, number, dropped: false };
     while line.exchange(state).await {}
 }
 
@@ -49,6 +49,8 @@ struct Line {
     wire: Wire,
     socket: OwnedFd,
     number: usize,
+    /// It ends without a word of TLS.
+    dropped: bool,
 }
 
 impl Line {
@@ -71,7 +73,7 @@ impl Line {
             gate.pass().await;
         }
         let again = self.play(&method, &reply).await.unwrap_or(false);
-        if !again {
+        if !again && !self.dropped {
             self.wire.shut_down().await;
         }
         again
@@ -155,9 +157,11 @@ impl Line {
         Ok(true)
     }
 
-    fn cut(&self, cut: Cut) {
-        if cut == Cut::Reset {
-            let _ = set_socket_linger(&self.socket, Some(Duration::ZERO));
+    fn cut(&mut self, cut: Cut) {
+        match cut {
+            Cut::Close => {}
+            Cut::Reset => drop(set_socket_linger(&self.socket, Some(Duration::ZERO))),
+            Cut::Drop => self.dropped = true,
         }
     }
 }

@@ -24,6 +24,7 @@ fn lines(headers: &HeaderMap) -> Vec<String> {
 const FACTS: Facts<'static> = Facts {
     node_name: "edge-1",
     client_ip: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)),
+    version: http::Version::HTTP_11,
     tls: false,
     host: "www.example.com:8080",
     host_override: None,
@@ -77,6 +78,7 @@ fn an_origin_is_told_who_asks_for_what_by_whom() {
 fn another_host_upstream_leaves_the_one_the_client_asked_for_in_the_forwarded_fields() {
     let facts = Facts {
         client_ip: "2001:db8::1".parse().expect("an address"),
+        version: http::Version::HTTP_2,
         tls: true,
         host: "www.example.com",
         host_override: Some("backend.internal"),
@@ -89,7 +91,7 @@ fn another_host_upstream_leaves_the_one_the_client_asked_for_in_the_forwarded_fi
             "cdn-loop: edge-1",
             "forwarded: for=\"[2001:db8::1]\";host=www.example.com;proto=https",
             "host: backend.internal",
-            "via: 1.1 edge-1",
+            "via: 2.0 edge-1",
             "x-forwarded-for: 2001:db8::1",
             "x-forwarded-host: www.example.com",
             "x-forwarded-proto: https",

@@ -74,7 +74,7 @@ async fn a_certificate_is_checked_against_authority_and_name() {
             continue;
         }
         let error = get(&pool).await.map(|answer| answer.head).expect_err(what);
-        assert_eq!((error.kind, error.side), (Kind::Tls, Side::Origin), "{what}: {error}");
+        assert_eq!((error.kind, error.side), (Kind::TlsCertificate, Side::Origin), "{what}: {error}");
         until(|| origin.ended() == 1).await;
         assert!(
             origin.requests().iter().all(|heard| heard.starts_with("handshake:")),

@@ -152,9 +152,11 @@ fn what_kind_of_failure_allows_what() {
     for kind in Kind::ALL {
         let (on_error, unreachable, rule) = match kind {
             Kind::NoEndpoint
+            | Kind::Dns
             | Kind::ConnectRefused
             | Kind::ConnectTimeout
             | Kind::Tls
+            | Kind::TlsCertificate
             | Kind::ClosedEarly
             | Kind::FirstByteTimeout
             | Kind::WaitTimeout => (true, true, "9111 4.2.4: disconnected, no answer came"),
