@@ -13,6 +13,7 @@ use crate::http::Body;
 use crate::limits::REQUEST_TARGET_BYTES_MAX;
 use crate::origin::forward;
 use crate::rescue::Refusal;
+use crate::status::Forward;
 use crate::worker::{Site, Worker};
 
 /// Notes what is known of a request before anything is decided.
@@ -27,6 +28,8 @@ pub fn note(worker: &Worker, request: Parts, client: Client) -> Exchange {
         position: core.cache.store().seq(),
         url: String::new(),
         target_at: 0,
+        whole_target: None,
+        passes: None,
         facts: Facts::default(),
     }
 }
@@ -62,7 +65,31 @@ pub fn admit(worker: &Worker, exchange: &mut Exchange, body: &Body) -> Result<Ar
     if forward::names_fields(&exchange.request.headers) {
         forward::clean_request(&mut exchange.request.headers);
     }
+    let site = site.for_request(&exchange.request.method, exchange.target());
+    reduce(&site, exchange);
     Ok(site)
+}
+
+/// Whether the request goes past the cache, and if not, brings it into the form in which it counts.
+fn reduce(site: &Site, exchange: &mut Exchange) {
+    let (keying, request) = (&site.config.policy.keying, &mut exchange.request);
+    exchange.passes = match &site.config.rule {
+        _ if !matches!(request.method, Method::GET | Method::HEAD) => Some(Forward::Method),
+        Some(rule) if rule.pass.takes(&request.headers) => Some(Forward::Bypass),
+        _ => None,
+    };
+    if exchange.passes.is_some() {
+        keying.tell_device(&mut request.headers);
+    } else if !keying.leaves_fields() {
+        keying.reduce(&mut request.headers);
+    }
+    // Also the key of an unsafe request, so that it invalidates what a GET of the same URL is kept under.
+    let target = exchange.url.get(exchange.target_at..).unwrap_or_default();
+    if let Some(counted) = keying.target(target) {
+        exchange.whole_target = Some(target.into());
+        exchange.url.truncate(exchange.target_at);
+        exchange.url.push_str(&counted);
+    }
 }
 
 /// Host and port a request is for: of its target where it is absolute (HTTP/2 always), of `Host` otherwise

@@ -50,6 +50,11 @@ pub struct Exchange {
     pub url: String,
     /// Where the target begins in `url`.
     pub target_at: usize,
+    /// The target as the client meant it, where the site does not let all of its query count in `url`: what is sent of
+    /// a request that goes past the cache.
+    pub whole_target: Option<Box<str>>,
+    /// Why it goes past the cache, where that is known before the cache is asked.
+    pub passes: Option<Forward>,
     /// What became of it.
     pub facts: Facts,
 }
@@ -59,6 +64,12 @@ impl Exchange {
     #[must_use]
     pub fn target(&self) -> &str {
         self.url.get(self.target_at..).unwrap_or_default()
+    }
+
+    /// What the origin is sent: of a request past the cache all that the client said, otherwise what counts.
+    #[must_use]
+    pub fn sent_target(&self) -> &str {
+        self.whole_target.as_deref().filter(|_| self.passes.is_some()).unwrap_or(self.target())
     }
 
     /// The authority as the key has it: in lower case, and with a port only where that is not the scheme's own. All

@@ -10,8 +10,9 @@ use crate::access_log::{End, Line, Logged, Sent};
 use crate::context::{Exchange, Facts};
 use crate::error::{Error, Kind, Side};
 use crate::http::{Body, Response};
+use crate::policy::freshness;
 use crate::rescue;
-use crate::status::Served;
+use crate::status::{NotStored, Served};
 use crate::telemetry::event;
 use crate::transform::headers::{self, CacheStatus, Handled};
 use crate::worker::{Site, Worker};
@@ -25,13 +26,14 @@ pub fn finish(
     mut response: Response,
 ) -> Response {
     let facts = &exchange.facts;
+    tell_client(worker, site.as_deref(), facts, &mut response);
     let status = CacheStatus {
         handled: handled(facts),
         ttl: facts.ttl,
         stored: facts.stored,
         collapsed: facts.collapsed,
         key: None,
-        detail: facts.detail.or_else(|| facts.not_stored.map(|why| why.as_str())),
+        detail: detail(site.as_deref(), facts),
     };
     let show_tags = site.as_ref().is_some_and(|site| site.config.show_tags);
     headers::finish(response.headers_mut(), &worker.signature, None, facts.received, show_tags, &status);
@@ -73,6 +75,23 @@ pub fn failed(worker: &Worker, site: &Site, exchange: &mut Exchange, error: &Err
     let (site, url) = (site.config.name.as_str(), exchange.url.as_str());
     event::Failed { kind, by_client, site, url, detail: error }.emit(&worker.core.metrics);
     rescue::failed(error, &mut exchange.facts)
+}
+
+/// What is kept for everyone may have another lifetime at a client than here.
+fn tell_client(worker: &Worker, site: Option<&Site>, facts: &Facts, response: &mut Response) {
+    let Some(overrides) = site.map(|site| &site.config.policy.overrides) else { return };
+    let kept = matches!(facts.served, Served::Hit | Served::Stale | Served::Revalidated) || facts.stored;
+    if overrides.browser_ttl.is_some() && kept && response.status().as_u16() < 400 {
+        let date = freshness::http_date(worker.core.clock.now());
+        overrides.tell_client(response.headers_mut(), date);
+    }
+}
+
+/// Why: what went wrong, why the answer was not stored, or which rule of the site said what was done.
+fn detail<'a>(site: Option<&'a Site>, facts: &Facts) -> Option<&'a str> {
+    let not_stored = facts.not_stored.filter(|why| *why != NotStored::Configured).map(NotStored::as_str);
+    let rule = || site?.config.detail();
+    facts.detail.or(not_stored).or_else(rule).or(facts.not_stored.map(NotStored::as_str))
 }
 
 fn handled(facts: &Facts) -> Handled {
@@ -128,7 +147,7 @@ fn note(
         forward: facts.forward,
         not_stored: facts.not_stored,
         collapsed: facts.collapsed,
-        detail: facts.detail,
+        detail: facts.detail.or_else(|| site?.config.detail()),
         endpoint: facts.endpoint.as_deref(),
         origin: facts.origin_time,
         referer: field(REFERER),

@@ -163,6 +163,11 @@ pub const MEMORY_OBJECT_BYTES_MAX: u64 = 8 * MIB as u64;
 /// Threads that read and write the disk by default.
 pub const IO_THREADS: usize = 4;
 
+/// Rules of one site: each is looked at until one matches.
+pub const RULES_MAX: usize = 500;
+/// Bytes of the name of a rule: it is in `Cache-Status` of every answer it matches.
+pub const RULE_NAME_BYTES_MAX: usize = 64;
+
 // --- logs ---
 
 /// Access log lines waiting for their writer; more are dropped and counted.

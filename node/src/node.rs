@@ -4,12 +4,14 @@
 //! start.rs     every part, in the order in which it can be refused       threads.rs  what runs where
 //! reload.rs    another configuration, whole or not at all                operator.rs what the admin listener may do
 //! gather.rs    every part's numbers in one scrape                        inspect.rs  what is stored for a URL
+//! spelling.rs  the URLs that mean what an operator's URL means
 //! ```
 
 mod gather;
 mod inspect;
 mod operator;
 mod reload;
+mod spelling;
 mod start;
 #[cfg(test)]
 mod tests;

@@ -39,7 +39,7 @@ pub async fn pass(
     let request = &exchange.request;
     let method = request.method.clone();
     let mut head =
-        worker.request_head(site, &Asker::of(exchange), method, exchange.target(), &request.headers)?;
+        worker.request_head(site, &Asker::of(exchange), method, exchange.sent_target(), &request.headers)?;
     if request.method == Method::HEAD && site.config.compress.enabled {
         // It is about the form that a GET would fetch.
         head.headers.remove(header::ACCEPT_ENCODING);
@@ -91,7 +91,7 @@ async fn compare(
     asked: Timestamp,
 ) {
     let (core, told) = (&worker.core, told(worker, site, exchange, exchange.position, asked));
-    let found = core.cache.lookup(told.url, told.request, told.own_encoding).await;
+    let found = core.cache.lookup(told.url, told.request, site.config.selecting()).await;
     let Some(entry) = found.hit.map(|hit| hit.entry) else { return };
     let Stored::Answer(stored) = entry.head() else { return };
     if stored.status != StatusCode::OK {

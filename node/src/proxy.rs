@@ -59,12 +59,11 @@ pub async fn serve(worker: Arc<Worker>, request: http::Request<Body>, client: Cl
 impl Journey<'_> {
     /// A fresh answer in memory: nothing to wait for.
     fn at_once(&mut self) -> Option<Response> {
-        if !matches!(self.exchange.request.method, Method::GET | Method::HEAD) {
+        if self.exchange.passes.is_some() {
             return None;
         }
-        let (cache, config) = (&self.worker.core.cache, &self.site.config);
-        let request = &self.exchange.request.headers;
-        let hit = cache.lookup_now(&self.exchange.url, request, config.compress.enabled)?;
+        let (cache, request) = (&self.worker.core.cache, &self.exchange.request.headers);
+        let hit = cache.lookup_now(&self.exchange.url, request, self.site.config.selecting())?;
         match self.verdict(&hit)? {
             Serve::Fresh => deliver::at_once(self.worker, self.site, self.exchange, &hit.entry),
             Serve::StaleWhileRevalidate | Serve::Revalidate(_) => None,
@@ -79,11 +78,11 @@ impl Journey<'_> {
     }
 
     async fn begin(mut self, body: Body) -> Response {
-        if !matches!(self.exchange.request.method, Method::GET | Method::HEAD) {
-            return self.pass(Forward::Method, None, body).await;
+        if let Some(why) = self.exchange.passes {
+            return self.pass(why, None, body).await;
         }
         let (cache, request) = (&self.worker.core.cache, &self.exchange.request.headers);
-        let found = cache.lookup(&self.exchange.url, request, self.site.config.compress.enabled).await;
+        let found = cache.lookup(&self.exchange.url, request, self.site.config.selecting()).await;
         match found.hit.as_ref().and_then(|hit| Some((hit, self.verdict(hit)?))) {
             Some((hit, Serve::Fresh)) => self.stored(Served::Hit, &hit.entry, &found.variant).await,
             Some((hit, Serve::StaleWhileRevalidate)) => {

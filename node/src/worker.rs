@@ -47,6 +47,29 @@ pub struct Site {
     pub pool: Arc<Pool>,
     /// Its numbers.
     pub metrics: Arc<metric::Site>,
+    /// The same site where its rules hold, in the order of `config.rules`.
+    pub ruled: Vec<Arc<Self>>,
+}
+
+impl Site {
+    /// A site with its rules.
+    #[must_use]
+    pub fn new(config: Arc<SiteConfig>, pool: Arc<Pool>, metrics: Arc<metric::Site>) -> Self {
+        let ruled = config.rules.iter().map(|rule| {
+            let (config, pool, metrics) = (config.under(rule), Arc::clone(&pool), Arc::clone(&metrics));
+            Arc::new(Self { config: Arc::new(config), pool, metrics, ruled: Vec::new() })
+        });
+        let ruled = ruled.collect();
+        Self { config, pool, metrics, ruled }
+    }
+
+    /// The site as it is for this request: under the first rule that covers it, or plain.
+    #[must_use]
+    pub fn for_request(self: &Arc<Self>, method: &Method, target: &str) -> Arc<Self> {
+        let rules = self.config.rules.iter().zip(&self.ruled);
+        let found = rules.into_iter().find(|(rule, _)| rule.scope.covers(method, target));
+        Arc::clone(found.map_or(self, |(_, site)| site))
+    }
 }
 
 /// One core's view.

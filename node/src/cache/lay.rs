@@ -58,7 +58,7 @@ impl Cache {
         length: Option<u64>,
     ) -> Result<Laid, NotStored> {
         let fields = &head.headers;
-        let place = match vary::parse(fields) {
+        let place = match vary::parse(fields).with(&config.keying.names) {
             Vary::Star => return Err(NotStored::VaryStar),
             Vary::Names(names) if !names.is_empty(told.own_encoding) => Place {
                 variant: vary::variant(&names, told.request, told.own_encoding),
@@ -71,6 +71,7 @@ impl Cache {
         let freshness = freshness::freshness(config, request, head.status, fields, asked, came);
         let mut headers = storing::stored_fields(config, fields);
         freshness::ensure_date(&mut headers, came);
+        config.overrides.tag(&mut headers);
         let answer = Answer {
             status: head.status,
             headers: compact(&headers).into(),
@@ -79,7 +80,7 @@ impl Cache {
             old: head.version == Version::HTTP_10,
             coding: Coding::Identity,
         };
-        let tags = tags::of(fields)?;
+        let tags = tags::of(&answer.headers)?;
         let writer = self.begin(told.url, &place.variant, answer.clone(), tags, told.born, length);
         Ok(Laid { answer, place, writer, url: told.url.into(), born: told.born })
     }
@@ -119,6 +120,7 @@ impl Cache {
         }
         let freshness = freshness::freshness(config, request, stored.status, &headers, asked, came);
         freshness::ensure_date(&mut headers, came);
+        config.overrides.tag(&mut headers);
         self.renew(
             entry,
             Answer { freshness, headers: compact(&headers).into(), ..stored.clone() },

@@ -13,7 +13,7 @@ use http::HeaderMap;
 use larder_store::{Hit, Key, KeyRef, Load, Peek, Seq, Store, Writer};
 
 use crate::limits::VARIANTS_MAX;
-use crate::policy::vary::{self, VaryNames};
+use crate::policy::vary::{self, Selecting, VaryNames};
 use crate::status::Forward;
 use stored::{Answer, Stored, Variants};
 
@@ -73,16 +73,23 @@ impl Cache {
     }
 
     /// The answer stored for `url` that `request` selects (RFC 9111 4.1).
-    pub async fn lookup(&self, url: &str, request: &HeaderMap, own_encoding: bool) -> Lookup {
-        let Some(first) = self.get(KeyRef::new(url, "")).await else {
-            return Lookup { hit: None, why: Forward::UriMiss, variant: String::new() };
+    pub async fn lookup(&self, url: &str, request: &HeaderMap, selecting: Selecting<'_>) -> Lookup {
+        let Selecting { own_encoding, keyed } = selecting;
+        // Where something selects in any case, nobody need wait for an answer that is another variant's.
+        let unknown = || Lookup {
+            hit: None,
+            why: Forward::UriMiss,
+            variant: vary::variant(keyed, request, own_encoding),
         };
+        let Some(first) = self.get(KeyRef::new(url, "")).await else { return unknown() };
         let Stored::Variants(variants) = first.entry.head() else {
-            return Lookup { hit: Some(first), why: Forward::UriMiss, variant: String::new() };
+            // Stored before the site declared what selects.
+            let hit = Some(first).filter(|_| keyed.is_empty(own_encoding));
+            return Lookup { hit, ..unknown() };
         };
         let mut newest = String::new();
-        for spec in &variants.specs {
-            let variant = vary::variant(&VaryNames::from_text(spec), request, own_encoding);
+        for names in specs(variants, keyed) {
+            let variant = vary::variant(&names, request, own_encoding);
             if let Some(hit) = self.get(KeyRef::new(url, &variant)).await {
                 return Lookup { hit: Some(hit), why: Forward::VaryMiss, variant };
             }
@@ -90,7 +97,10 @@ impl Cache {
                 newest = variant;
             }
         }
-        let hit = self.in_best_language(url, variants, request, own_encoding).await;
+        let hit = self.in_best_language(url, variants, request, selecting).await;
+        if newest.is_empty() {
+            newest = unknown().variant;
+        }
         Lookup { hit, why: Forward::VaryMiss, variant: newest }
     }
 
@@ -101,10 +111,10 @@ impl Cache {
         url: &str,
         variants: &Variants,
         request: &HeaderMap,
-        own_encoding: bool,
+        selecting: Selecting<'_>,
     ) -> Option<Hit<Stored>> {
-        for spec in variants.specs.iter().filter(|_| !variants.languages.is_empty()) {
-            let names = VaryNames::from_text(spec);
+        let Selecting { own_encoding, keyed } = selecting;
+        for names in specs(variants, keyed).filter(|_| !variants.languages.is_empty()) {
             let Some(wanted) = vary::language_of_request(&names, request, own_encoding) else { continue };
             let Some((_, variant)) = variants.languages.iter().find(|(known, _)| **known == *wanted) else {
                 continue;
@@ -123,11 +133,19 @@ impl Cache {
     /// [`Cache::lookup`] as far as memory tells; `None` where the disk has to be asked. What is found so is found
     /// without waiting: the way of nearly all requests.
     #[must_use]
-    pub fn lookup_now(&self, url: &str, request: &HeaderMap, own_encoding: bool) -> Option<Hit<Stored>> {
+    pub fn lookup_now(
+        &self,
+        url: &str,
+        request: &HeaderMap,
+        selecting: Selecting<'_>,
+    ) -> Option<Hit<Stored>> {
+        let Selecting { own_encoding, keyed } = selecting;
         let Peek::Memory(first) = self.store.peek(KeyRef::new(url, "")) else { return None };
-        let Stored::Variants(variants) = first.entry.head() else { return Some(first) };
-        for spec in &variants.specs {
-            let variant = vary::variant(&VaryNames::from_text(spec), request, own_encoding);
+        let Stored::Variants(variants) = first.entry.head() else {
+            return Some(first).filter(|_| keyed.is_empty(own_encoding));
+        };
+        for names in specs(variants, keyed) {
+            let variant = vary::variant(&names, request, own_encoding);
             match self.store.peek(KeyRef::new(url, &variant)) {
                 Peek::Memory(hit) => return Some(hit),
                 Peek::Disk => return None,
@@ -224,6 +242,11 @@ impl Cache {
             Stored::Answer(_) => None,
         }
     }
+}
+
+/// The lists of names that answers of a URL varied on, as far as they hold what selects in any case.
+fn specs<'a>(variants: &'a Variants, keyed: &'a VaryNames) -> impl Iterator<Item = VaryNames> + 'a {
+    variants.specs.iter().map(|spec| VaryNames::from_text(spec)).filter(|names| names.covers(keyed))
 }
 
 /// An encoded form is good for the body it was made of and no other.

@@ -3,6 +3,8 @@
 //! The comments here are the descriptions of `larder schema`; a default named in one is held to the real default by
 //! a test. A key left out is `None`, so that `check` alone knows the defaults.
 
+pub mod rule;
+
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
@@ -187,6 +189,10 @@ pub struct Site {
     pub cache: SiteCache,
     /// How answers are compressed.
     pub compression: Compression,
+    /// What tells answers apart besides scheme, host, port, path and query.
+    pub key: rule::Key,
+    /// What is special about some paths; the first that matches a request is the only one.
+    pub rule: Vec<rule::Rule>,
 }
 
 /// Where answers come from.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use super::{Node, value};
+use crate::route::rule::Rule;
 use crate::{access_log, listener, route};
 
 /// The difference between two configurations.
@@ -185,7 +186,8 @@ fn sites(changes: &mut Vec<String>, old_node: &Node, new_node: &Node) {
                         "content of ca_file",
                         before.origin == site.origin && !new_node.keeps_origin_of(old_node, name),
                     ),
-                    ("cache", before.policy != site.policy),
+                    ("cache", !before.policy.caches_like(&site.policy)),
+                    ("key", before.policy.keying != site.policy.keying),
                     ("compression", before.compress != site.compress),
                     ("request_body_max", before.request_body_max != site.request_body_max),
                     ("show_tags", before.show_tags != site.show_tags),
@@ -195,8 +197,44 @@ fn sites(changes: &mut Vec<String>, old_node: &Node, new_node: &Node) {
                 if !changed.is_empty() {
                     changes.push(format!("site {name:?}: changed {changed}"));
                 }
+                rules(changes, name, &before.rules, &site.rules);
             }
         }
+    }
+}
+
+/// Rules by name, and their order, which decides.
+fn rules(changes: &mut Vec<String>, site: &str, old: &[Rule], new: &[Rule]) {
+    let find = |rules: &'_ [Rule], name: &str| rules.iter().position(|rule| rule.name() == name);
+    for rule in old.iter().filter(|rule| find(new, rule.name()).is_none()) {
+        changes.push(format!("site {site:?}: rule {:?} removed", rule.name()));
+    }
+    for rule in new {
+        let Some(before) = find(old, rule.name()).and_then(|at| old.get(at)) else {
+            changes.push(format!("site {site:?}: rule {:?} added", rule.name()));
+            continue;
+        };
+        let parts = [
+            ("what it is for", before.scope != rule.scope),
+            ("what it passes", before.pass != rule.pass),
+            ("its key", before.policy.keying != rule.policy.keying),
+            (
+                "how it caches",
+                before.policy.overrides != rule.policy.overrides
+                    || before.policy.set_cookie != rule.policy.set_cookie,
+            ),
+        ];
+        let changed: Vec<_> = parts.iter().filter(|(_, changed)| *changed).map(|(part, _)| *part).collect();
+        if !changed.is_empty() {
+            changes.push(format!("site {site:?}: rule {:?} changed {}", rule.name(), changed.join(", ")));
+        }
+    }
+    let order = |rules: &[Rule], others: &[Rule]| -> Vec<String> {
+        let kept = rules.iter().filter(|rule| find(others, rule.name()).is_some());
+        kept.map(|rule| rule.name().to_owned()).collect()
+    };
+    if order(old, new) != order(new, old) {
+        changes.push(format!("site {site:?}: rules in another order"));
     }
 }
 

@@ -112,7 +112,9 @@ impl Walk<'_> {
         for (key, mut value) in std::mem::take(table) {
             let name = key.get_ref();
             let here = join(path, name);
-            let keep = match schema.get("properties").and_then(|known| known.get(name.as_ref())) {
+            let known = schema.get("properties").and_then(|known| known.get(name.as_ref()));
+            // A table whose keys its owner chooses says what their values are.
+            let keep = match known.or(schema.get("additionalProperties").filter(|any| any.is_object())) {
                 Some(schema) => self.value(&mut value, resolve(self.root, schema), &here),
                 None => {
                     let fix = self.meant(name, schema, path);

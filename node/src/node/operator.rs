@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Control, gather, inspect, reload};
+use super::{Control, gather, inspect, reload, spelling};
 use crate::admin::{Admin, Facts, Reasons};
 
 /// None where there is no admin listener.
@@ -22,6 +22,7 @@ pub(super) fn admin(control: &Arc<Control>) -> Option<Admin> {
         metrics: Box::new(move || metrics_at.core.metrics.encode()),
         inspect: Box::new(move |url| {
             let core = Arc::clone(&inspect_at.core);
+            let url = spelling::counted(&inspect_at, &url).unwrap_or(url);
             Box::pin(async move { inspect::inspect(&core, &url).await })
         }),
         reload: Box::new(move || {

@@ -132,7 +132,7 @@ pub(super) fn sites(
                 None => Arc::clone(&old()?.pool),
             };
             let metrics = core.metrics.site(&site.name);
-            Some((site.hosts.clone(), Arc::new(Site { config: Arc::clone(site), pool, metrics })))
+            Some((site.hosts.clone(), Arc::new(Site::new(Arc::clone(site), pool, metrics))))
         }))
     };
     (0..config.workers.max(1)).map(for_worker).collect()

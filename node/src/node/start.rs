@@ -11,7 +11,7 @@ use larder_store::{OpenError, Store};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{Control, Node, gather, reload};
+use super::{Control, Node, gather, reload, spelling};
 use crate::access_log::Log;
 use crate::cache::Cache;
 use crate::clock::Clock;
@@ -153,7 +153,7 @@ fn control(
         Arc::new(Worker { core, sites: ArcSwap::from_pointee(sites), signature })
     };
     let purges = Purges::new(core.name.as_ref().into(), clock.clone(), store);
-    Ok(Arc::new(Control {
+    let control = Arc::new(Control {
         path: path.to_owned(),
         reloading: tokio::sync::Mutex::new(()),
         workers: sites.into_iter().map(worker).collect(),
@@ -168,7 +168,14 @@ fn control(
         started: Instant::now(),
         working: AtomicUsize::new(0),
         workers_over: CancellationToken::new(),
-    }))
+    });
+    // The purges are the control's: a strong reference would keep both for ever.
+    let sites = Arc::downgrade(&control);
+    control.purges.respell_by(Box::new(move |selector| match sites.upgrade() {
+        Some(control) => spelling::selectors(&control, selector),
+        None => vec![selector],
+    }));
+    Ok(control)
 }
 
 const fn admin_listener(admin: &config::AdminConfig) -> listener::Config {

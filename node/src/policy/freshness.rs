@@ -78,7 +78,7 @@ pub fn freshness(
     let directives = &said.directives;
     let window =
         |said: Option<u32>, default| said.map_or(default, |seconds| Duration::from_secs(seconds.into()));
-    Freshness {
+    let mut freshness = Freshness {
         response_time,
         corrected_age: corrected_age(response, date, request_time, response_time),
         lifetime,
@@ -88,7 +88,9 @@ pub fn freshness(
         stale_while_revalidate: window(directives.stale_while_revalidate, config.stale_while_revalidate),
         stale_if_error: window(directives.stale_if_error, config.stale_if_error),
         immutable: directives.immutable,
-    }
+    };
+    config.overrides.prolong(status, &mut freshness);
+    freshness
 }
 
 /// RFC 9111 4.2.3: corrected_initial_age.
@@ -180,10 +182,14 @@ pub fn ensure_date(response: &mut HeaderMap, response_time: Timestamp) {
     if response.contains_key(DATE) {
         return;
     }
-    let at = std::time::UNIX_EPOCH + Duration::from_secs(response_time.seconds().min(dates::LATEST));
-    if let Ok(value) = HeaderValue::from_str(&httpdate::fmt_http_date(at)) {
-        response.insert(DATE, value);
-    }
+    response.insert(DATE, http_date(response_time));
+}
+
+/// The value of `Date` at this time.
+#[must_use]
+pub fn http_date(time: Timestamp) -> HeaderValue {
+    let at = std::time::UNIX_EPOCH + Duration::from_secs(time.seconds().min(dates::LATEST));
+    HeaderValue::from_str(&httpdate::fmt_http_date(at)).unwrap_or(HeaderValue::from_static(""))
 }
 
 #[cfg(test)]

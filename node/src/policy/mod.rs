@@ -8,6 +8,8 @@
 //! serving     fresh, stale while it is refreshed, or to the origin first (RFC 9111 4.2.4, RFC 5861)
 //! validation  conditions of clients, our own conditions, what a 304 or a HEAD updates (RFC 9111 4.3)
 //! vary        which variant a request selects (RFC 9111 4.1)
+//! keying      what tells answers apart as a site declares it: query, cookies, device
+//! overrides   what a site's rule says against its origin's word
 //! upstream    which fields of a request an origin does not get as they were sent
 //! invalidation  what an unsafe method makes wrong (RFC 9111 4.4)
 //! baseline    the second opinion of the crate `http-cache-semantics`
@@ -15,9 +17,13 @@
 //!
 //! Everything but [`serving`], [`vary`] and the conditions of a client runs on a miss or a refresh only.
 
+pub mod device;
 pub mod directives;
 pub mod freshness;
 pub mod invalidation;
+pub mod keying;
+pub mod overrides;
+pub mod pattern;
 pub mod serving;
 pub mod storing;
 pub mod targeted;
@@ -78,6 +84,19 @@ pub struct Config {
     /// Fields that replace `Cache-Control` and `Expires` for this cache, the first valid one wins (RFC 9213 2.2).
     /// `surrogate-control` is read by its own, older grammar.
     pub targets: Vec<HeaderName>,
+    /// What tells answers apart besides their URL.
+    pub keying: keying::Keying,
+    /// What a rule says against the origin's word.
+    pub overrides: overrides::Overrides,
+}
+
+impl Config {
+    /// Whether both say the same but for what tells answers apart.
+    #[must_use]
+    pub fn caches_like(&self, other: &Self) -> bool {
+        let keying = &other.keying;
+        *self == *other || Self { keying: keying.clone(), ..self.clone() } == *other
+    }
 }
 
 impl Default for Config {
@@ -93,6 +112,8 @@ impl Default for Config {
             keep: Duration::from_secs(7 * 24 * 3600),
             set_cookie: SetCookie::Refuse,
             targets: vec![targeted::CDN_CACHE_CONTROL, targeted::SURROGATE_CONTROL],
+            keying: keying::Keying::default(),
+            overrides: overrides::Overrides::default(),
         }
     }
 }

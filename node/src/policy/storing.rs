@@ -67,10 +67,15 @@ fn judge(
     if !is_storable(status) || (directives.must_understand && !is_understood(status)) {
         return Err(NotStored::Status);
     }
-    let explicit = is_explicit(response, &said);
+    let overrides = &config.overrides;
+    if overrides.forbids(status) {
+        return Err(NotStored::Configured);
+    }
+    let (ruled, own) = (overrides.gives(status), is_explicit(response, &said));
+    let explicit = ruled || own;
     let exchange = Exchange {
-        heuristic_status: is_heuristically_cacheable(status),
-        authorization: request.contains_key(AUTHORIZATION),
+        heuristic_status: ruled || is_heuristically_cacheable(status),
+        authorization: request.contains_key(AUTHORIZATION) && !overrides.despite_authorization,
         request_no_store: config.client_directives && Directives::request(request).no_store,
         // RFC 9111 5.2.2.3: a cache that understands the status ignores no-store.
         no_store: directives.no_store && !directives.must_understand,
@@ -93,8 +98,10 @@ fn judge(
     }
     match () {
         () if !explicit && exchange.authorization => Err(NotStored::Authorization),
-        () if !explicit && request.contains_key(COOKIE) => Err(NotStored::Cookie),
-        () if is_reusable(config, response, &said) => Ok(()),
+        () if !own && request.contains_key(COOKIE) && !config.keying.counts_cookies() => {
+            Err(NotStored::Cookie)
+        }
+        () if ruled || is_reusable(config, response, &said) => Ok(()),
         () if explicit => Err(NotStored::Expired),
         () => Err(NotStored::NoFreshness),
     }
@@ -115,11 +122,16 @@ fn why_not(exchange: &Exchange) -> NotStored {
 /// statuses that answer this one request's credentials, preconditions, range, size, pace or connection. RFC 6585
 /// forbids storing 428, 429, 431 and 511 outright.
 fn is_storable(status: StatusCode) -> bool {
-    let about_the_request = matches!(
-        status.as_u16(),
+    !status.is_informational() && !is_about_one_request(status.as_u16())
+}
+
+/// Whether answers with this status say something of one request and nothing of the resource.
+#[must_use]
+pub const fn is_about_one_request(code: u16) -> bool {
+    matches!(
+        code,
         206 | 304 | 401 | 407 | 408 | 411 | 412 | 413 | 416 | 417 | 421 | 425 | 426 | 428 | 429 | 431 | 511
-    );
-    !status.is_informational() && !about_the_request
+    )
 }
 
 /// The statuses whose caching rules we follow (RFC 9110 15), for `must-understand` (RFC 9111 5.2.2.3).

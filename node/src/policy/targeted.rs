@@ -36,6 +36,12 @@ pub struct Said {
 /// `Cache-Control` (RFC 9213 2.2).
 #[must_use]
 pub fn directives(config: &Config, response: &HeaderMap) -> Said {
+    let mut said = told(config, response);
+    config.overrides.silence(&mut said);
+    said
+}
+
+fn told(config: &Config, response: &HeaderMap) -> Said {
     for target in &config.targets {
         if !response.contains_key(target) {
             continue;

@@ -17,6 +17,19 @@ pub enum Vary {
     Names(VaryNames),
 }
 
+impl Vary {
+    /// The same, and these names as if the answer had named them too.
+    #[must_use]
+    pub fn with(self, keyed: &VaryNames) -> Self {
+        match self {
+            Self::Star => Self::Star,
+            named if keyed.0.is_empty() => named,
+            Self::None => Self::Names(keyed.clone()),
+            Self::Names(names) => Self::Names(names.and(keyed)),
+        }
+    }
+}
+
 /// Field names in lower case, sorted, each once; kept as one comma-separated string.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct VaryNames(String);
@@ -39,6 +52,24 @@ impl VaryNames {
         self.0.split(',').filter(|name| !name.is_empty())
     }
 
+    /// All names but this one.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Self {
+        Self::collect(self.iter().filter(|known| *known != name).map(str::as_bytes))
+    }
+
+    /// The names of both.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self::collect(self.iter().chain(other.iter()).map(str::as_bytes))
+    }
+
+    /// Whether every name of `other` is there.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        other.iter().all(|name| self.iter().any(|own| own == name))
+    }
+
     /// Whether no name is left once `Accept-Encoding` is ours.
     #[must_use]
     pub fn is_empty(&self, own_encoding: bool) -> bool {
@@ -55,6 +86,15 @@ impl VaryNames {
         names.dedup();
         Self(names.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(","))
     }
+}
+
+/// What a site says about selecting stored answers (RFC 9111 4.1).
+#[derive(Debug, Clone, Copy)]
+pub struct Selecting<'a> {
+    /// Whether `Accept-Encoding` is negotiated by this node.
+    pub own_encoding: bool,
+    /// What selects whether the origin says so or not.
+    pub keyed: &'a VaryNames,
 }
 
 /// Reads every `Vary` line of an answer. A `*` anywhere is `*` (RFC 9110 12.5.5); so is a name that is none, because

@@ -17,10 +17,10 @@ mod seen;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use larder_store::{Purge, PurgeError};
+use larder_store::{Purge, PurgeError, Selector};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -100,6 +100,9 @@ struct Counters {
     invalid: AtomicU64,
 }
 
+/// The selectors that mean what one of a purge means, under the sites in force.
+pub type Respell = Box<dyn Fn(Selector) -> Vec<Selector> + Send + Sync>;
+
 /// Everything about purges on this node.
 pub struct Purges {
     node: Arc<str>,
@@ -109,6 +112,7 @@ pub struct Purges {
     /// Orders without an id so far.
     nameless: AtomicU64,
     counters: Counters,
+    respell: OnceLock<Respell>,
 }
 
 impl Purges {
@@ -131,7 +135,13 @@ impl Purges {
             seen: Mutex::new(seen),
             nameless: AtomicU64::new(0),
             counters: Counters::default(),
+            respell: OnceLock::new(),
         }
+    }
+
+    /// From now on selectors mean what the sites say that they mean: `/a?utm_source=x` is `/a` where that does not count.
+    pub fn respell_by(&self, respell: Respell) {
+        _ = self.respell.set(respell);
     }
 
     /// This node's name.
@@ -160,7 +170,10 @@ impl Purges {
     ///
     /// # Errors
     /// [`Failed`]: not confirmed. Sending it again with the same id is safe.
-    pub async fn carry_out(self: &Arc<Self>, order: Order) -> Result<Receipt, Failed> {
+    pub async fn carry_out(self: &Arc<Self>, mut order: Order) -> Result<Receipt, Failed> {
+        if let Some(respell) = self.respell.get() {
+            order.purge.selectors = order.purge.selectors.into_iter().flat_map(respell).collect();
+        }
         if order.dry_run {
             return Ok(self.count(order).await);
         }

@@ -1,10 +1,13 @@
-//! Which site a request belongs to.
+//! Which site a request belongs to, and which of its rules.
 
 pub mod matcher;
+pub mod rule;
 
+use crate::policy::vary::Selecting;
 use crate::{origin, policy, transform};
 
 pub use matcher::Sites;
+use rule::Rule;
 
 /// One site, as meant: the hosts it answers for and what it says to every part.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,10 +20,34 @@ pub struct SiteConfig {
     pub origin: origin::Config,
     /// How they are cached.
     pub policy: policy::Config,
+    /// What is different for some requests, in the order of the file.
+    pub rules: Vec<Rule>,
+    /// The rule that this is the site of, for a site as it is where a rule holds.
+    pub rule: Option<Rule>,
     /// How they are compressed.
     pub compress: transform::compress::Config,
     /// Bytes of a request body, at the most.
     pub request_body_max: u64,
     /// Whether clients see `Surrogate-Key`, `Cache-Tag` and `Cache-Groups`.
     pub show_tags: bool,
+}
+
+impl SiteConfig {
+    /// The site as it is where `rule` holds: everything below works with it as with any other site.
+    #[must_use]
+    pub fn under(&self, rule: &Rule) -> Self {
+        Self { policy: rule.policy.clone(), rules: Vec::new(), rule: Some(rule.clone()), ..self.clone() }
+    }
+
+    /// What selects a stored answer here besides the URL.
+    #[must_use]
+    pub fn selecting(&self) -> Selecting<'_> {
+        Selecting { own_encoding: self.compress.enabled, keyed: &self.policy.keying.names }
+    }
+
+    /// What `Cache-Status` and the log say of the rule, where there is one.
+    #[must_use]
+    pub fn detail(&self) -> Option<&str> {
+        self.rule.as_ref().map(|rule| &*rule.detail)
+    }
 }

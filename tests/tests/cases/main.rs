@@ -12,12 +12,14 @@ mod forwarding;
 mod framing;
 mod harness;
 mod invalidation;
+mod keying;
 mod large;
 mod limits;
 
 mod neighbours;
 mod purge;
 mod ranges;
+mod rules;
 mod seeing;
 mod simulation;
 mod spelling;

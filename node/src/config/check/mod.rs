@@ -2,6 +2,7 @@
 
 mod files;
 mod host;
+mod rule;
 mod site;
 mod token;
 mod writable;

@@ -60,11 +60,16 @@ impl Check<'_> {
             );
         }
         let body_max = limits::REQUEST_BODY_BYTES_MAX;
+        let mut policy = self.policy(&format!("{path}.cache"), &written.cache);
+        policy.keying = self.keying(&format!("{path}.key"), &written.key);
+        let rules = self.rules(&format!("{path}.rule"), &written.rule, &policy);
         route::SiteConfig {
             name,
             hosts,
             origin: self.origin(&format!("{path}.origin"), &written.origin, listeners),
-            policy: self.policy(&format!("{path}.cache"), &written.cache),
+            policy,
+            rules,
+            rule: None,
             compress: self.compress(&format!("{path}.compression"), &written.compression),
             request_body_max: self.size(
                 &format!("{path}.request_body_max"),
@@ -211,12 +216,10 @@ impl Check<'_> {
             client_directives: written.client_directives.unwrap_or(default.client_directives),
             client_staleness: written.client_staleness.unwrap_or(default.client_staleness),
             keep: time("keep", &written.keep, default.keep),
-            set_cookie: written.set_cookie.map_or(default.set_cookie, |choice| match choice {
-                file::SetCookie::Refuse => policy::SetCookie::Refuse,
-                file::SetCookie::Strip => policy::SetCookie::Strip,
-                file::SetCookie::Keep => policy::SetCookie::Keep,
-            }),
+            set_cookie: written.set_cookie.map_or(default.set_cookie, super::rule::set_cookie),
             targets: targets.unwrap_or(default.targets),
+            keying: default.keying,
+            overrides: default.overrides,
         }
     }
 
