@@ -49,7 +49,7 @@ fn decisions(c: &mut Criterion) {
         b.iter(|| freshness::freshness(&config, &browser, StatusCode::OK, black_box(&answer), then, then));
     });
     let vary::Vary::Names(names) = vary::parse(&answer) else { panic!("it varies") };
-    c.bench_function("policy/variant", |b| b.iter(|| vary::variant(&names, black_box(&browser), true)));
+    c.bench_function("policy/variant", |b| b.iter(|| vary::variant("", &names, black_box(&browser), true)));
 }
 
 criterion_group!(benches, decisions);

@@ -30,6 +30,7 @@ pub fn note(worker: &Worker, request: Parts, client: Client) -> Exchange {
         target_at: 0,
         whole_target: None,
         passes: None,
+        base: String::new(),
         facts: Facts::default(),
     }
 }
@@ -82,6 +83,9 @@ fn reduce(site: &Site, exchange: &mut Exchange) {
         keying.tell_device(&mut request.headers);
     } else if !keying.leaves_fields() {
         keying.reduce(&mut request.headers);
+    }
+    if exchange.passes.is_none() {
+        site.config.vary.reduce(&mut exchange.request.headers, site.config.compress.enabled);
     }
     // Also the key of an unsafe request, so that it invalidates what a GET of the same URL is kept under.
     let target = exchange.url.get(exchange.target_at..).unwrap_or_default();

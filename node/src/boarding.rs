@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use crate::cache::stored::Stored;
 use crate::coalesce::{self, Flight, Flights, Pilot, Waited};
 use crate::context::Exchange;
+use crate::error::Kind;
 use crate::fetch::{Flightplan, fly};
 use crate::outcome::Outcome;
 use crate::policy::Config;
@@ -129,6 +130,22 @@ pub fn refresh(
     }
 }
 
+/// Whether what is stored may be given out although it is stale, because the fetch failed in this way
+/// (RFC 9111 4.2.4, RFC 5861 4). What was purged or replaced meanwhile never.
+pub async fn may_stand_in(
+    worker: &Worker,
+    site: &Site,
+    exchange: &Exchange,
+    kind: Kind,
+    stale: &Hit<Stored>,
+) -> bool {
+    let Some(stored) = stale.entry.head().answer() else { return false };
+    let (policy, now) = (&site.config.policy, worker.core.clock.now());
+    let request = &exchange.request.headers;
+    serving::may_serve_after(kind, policy, request, &stored.freshness, stale.expired, now)
+        && worker.core.cache.is_alive(&stale.entry).await
+}
+
 /// The flight is a task of its own: a client that leaves cancels nobody.
 fn take_off(
     worker: &Arc<Worker>,
@@ -141,6 +158,7 @@ fn take_off(
     let plan = Flightplan {
         site: Arc::clone(site),
         url: exchange.url.clone(),
+        base: exchange.base.clone(),
         key,
         target: exchange.target().to_owned(),
         request: exchange.request.headers.clone(),

@@ -55,6 +55,8 @@ pub struct Exchange {
     pub whole_target: Option<Box<str>>,
     /// Why it goes past the cache, where that is known before the cache is asked.
     pub passes: Option<Forward>,
+    /// What the secondary keys of a QUERY begin with; empty for every other method, which has the whole URL to itself.
+    pub base: String,
     /// What became of it.
     pub facts: Facts,
 }

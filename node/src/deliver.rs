@@ -6,9 +6,9 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use larder_store::{KeyRef, Seq};
 
-use crate::cache::Entry;
 use crate::cache::fill::pour;
 use crate::cache::stored::{Answer, Stored};
+use crate::cache::{Entry, derived_key};
 use crate::clock::Timestamp;
 use crate::coalesce::Seat;
 use crate::context::Exchange;
@@ -63,7 +63,7 @@ pub fn at_once(
     let coding = coding(site, exchange, &found);
     let mut form = None;
     if let Some(wanted) = wants_form(exchange, &found, coding) {
-        let variant = derived_variant(found.variant, wanted);
+        let variant = derived_key(found.variant, wanted);
         let hit = worker.core.cache.derived_now(&exchange.url, &variant, answer)?;
         form = Some(Source::Entry(hit.entry).read(0, None));
     }
@@ -130,10 +130,6 @@ fn wants_form(exchange: &Exchange, found: &Found<'_>, coding: Option<Coding>) ->
     let coding = coding.filter(|coding| *coding != Coding::Identity && request.method != Method::HEAD)?;
     let condition = validation::evaluate(&request.method, &request.headers, answer.status, &answer.headers);
     (condition == Condition::Whole).then_some(coding)
-}
-
-fn derived_variant(variant: &str, coding: Coding) -> String {
-    format!("{variant}\n{}", coding.as_str())
 }
 
 /// Conditional, range, compress, headers. `coding` where the answer is one that is compressed here, `form` its bytes in
@@ -253,7 +249,7 @@ async fn kept(
     coding: Coding,
 ) -> Option<Source> {
     let core = &worker.core;
-    let variant = derived_variant(found.variant, coding);
+    let variant = derived_key(found.variant, coding);
     if let Some(hit) = core.cache.derived(&exchange.url, &variant, found.answer).await {
         return Some(Source::Entry(hit.entry));
     }

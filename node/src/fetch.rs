@@ -28,6 +28,8 @@ pub struct Flightplan {
     pub url: String,
     /// The key under which others may join, for the memory of unshareable ones.
     pub key: u128,
+    /// What the secondary keys of the request begin with.
+    pub base: String,
     /// The path and query for the origin.
     pub target: String,
     /// The fields of the request that started it.
@@ -101,7 +103,7 @@ async fn freshen(
     let told = plan.told(asked, came);
     let policy = &plan.site.config.policy;
     let fresh = worker.core.cache.freshen(policy, &told, entry, update).await?;
-    for other in worker.core.cache.beside(&plan.url, entry).await {
+    for other in worker.core.cache.beside(&plan.url, &plan.base, entry).await {
         // Only a strong validator says that other variants are meant too.
         if validation::names_strongly(update) {
             worker.core.cache.freshen(policy, &told, &other, update).await;
@@ -196,6 +198,7 @@ impl Flightplan {
     fn told(&self, asked: Timestamp, came: Timestamp) -> Told<'_> {
         Told {
             url: &self.url,
+            base: &self.base,
             request: &self.request,
             own_encoding: self.site.config.compress.enabled,
             asked,

@@ -124,7 +124,9 @@ pub const SEATS_MAX: usize = 50_000;
 pub const HIT_FOR_MISS_TIME: Duration = Duration::from_secs(120);
 /// Keys remembered as unshareable, at the most.
 pub const HIT_FOR_MISS_KEYS_MAX: u64 = 100_000;
-/// Variants of one URL; the oldest leaves.
+/// Media types, and languages, that a site may declare to choose by: each is held against each range of a request.
+pub const NEGOTIATED_MEMBERS_MAX: usize = 32;
+/// Variants of one URL; the one used least leaves.
 pub const VARIANTS_MAX: usize = 64;
 /// Ranges answered in one multipart answer; more and the whole body is sent (RFC 9110 14.2).
 pub const RANGES_MAX: usize = 16;

@@ -6,11 +6,11 @@ use ::http::HeaderMap;
 use larder_store::Tap;
 use parking_lot::Mutex;
 
-use crate::cache::Entry;
 use crate::cache::stored::{Answer, Stored};
+use crate::cache::{Entry, Wanted};
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind, Retry};
-use crate::policy::vary::{self, VaryNames};
+use crate::policy::vary::VaryNames;
 use crate::policy::{Config, serving};
 use crate::status::NotStored;
 use crate::{http, origin};
@@ -49,10 +49,10 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// The secondary key that `request` has for this answer.
+    /// The secondary key that a request has for this answer.
     #[must_use]
-    pub fn secondary(&self, request: &HeaderMap, own_encoding: bool) -> String {
-        self.names.as_ref().map_or_else(String::new, |names| vary::variant(names, request, own_encoding))
+    pub fn secondary(&self, wanted: &Wanted<'_>) -> String {
+        self.names.as_ref().map_or_else(|| wanted.base.to_owned(), |names| wanted.variant(names))
     }
 }
 
@@ -67,7 +67,7 @@ pub fn excused(
 ) -> Option<Error> {
     let Stored::Answer(stored) = entry.head() else { return None };
     let status = answer.head.status;
-    let allowed = serving::is_error(status)
+    let allowed = config.stale_if_error_on.is_error(status)
         && serving::may_serve_on_error(config, request, &stored.freshness, expired, now);
     allowed.then(|| {
         let what = format_args!("{} answered {status}", answer.endpoint);

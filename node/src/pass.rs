@@ -10,6 +10,7 @@ use http::{Method, StatusCode, header, response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use larder_store::{Hit, KeyRef, Purge, Selector, Seq};
 
+use crate::cache::Wanted;
 use crate::cache::fill::Follow;
 use crate::cache::lay::Told;
 use crate::cache::stored::Stored;
@@ -91,7 +92,7 @@ async fn compare(
     asked: Timestamp,
 ) {
     let (core, told) = (&worker.core, told(worker, site, exchange, exchange.position, asked));
-    let found = core.cache.lookup(told.url, told.request, site.config.selecting()).await;
+    let found = core.cache.lookup(&Wanted::of(exchange, site.config.selecting())).await;
     let Some(entry) = found.hit.map(|hit| hit.entry) else { return };
     let Stored::Answer(stored) = entry.head() else { return };
     if stored.status != StatusCode::OK {
@@ -140,6 +141,7 @@ fn keep(
 fn told<'a>(worker: &Worker, site: &Site, exchange: &'a Exchange, born: Seq, asked: Timestamp) -> Told<'a> {
     Told {
         url: &exchange.url,
+        base: &exchange.base,
         request: &exchange.request.headers,
         own_encoding: site.config.compress.enabled,
         asked,

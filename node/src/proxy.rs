@@ -14,8 +14,8 @@ use http::Method;
 use http_body::Body as _;
 use larder_store::Hit;
 
-use crate::cache::Entry;
 use crate::cache::stored::{Answer, Stored};
+use crate::cache::{Entry, Wanted};
 use crate::context::{Client, Exchange};
 use crate::error::{Error, Kind, Retry};
 use crate::http::{Body, Response};
@@ -62,30 +62,32 @@ impl Journey<'_> {
         if self.exchange.passes.is_some() {
             return None;
         }
-        let (cache, request) = (&self.worker.core.cache, &self.exchange.request.headers);
-        let hit = cache.lookup_now(&self.exchange.url, request, self.site.config.selecting())?;
+        let wanted = Wanted::of(self.exchange, self.site.config.selecting());
+        let hit = self.worker.core.cache.lookup_now(&wanted)?;
         match self.verdict(&hit)? {
             Serve::Fresh => deliver::at_once(self.worker, self.site, self.exchange, &hit.entry),
-            Serve::StaleWhileRevalidate | Serve::Revalidate(_) => None,
+            Serve::Stale(_) | Serve::Revalidate(_) => None,
         }
     }
 
-    /// Whether a stored answer may be given out; `None` where what lies there is no answer.
+    /// Whether a stored answer may be given out; `None` where what lies there is none, or is past its `keep`.
     fn verdict(&self, hit: &Hit<Stored>) -> Option<Serve> {
-        let (request, (_, answer)) = (&self.exchange.request.headers, answer(hit)?);
-        let policy = &self.site.config.policy;
-        Some(serving::serve(policy, request, &answer.freshness, hit.expired, self.exchange.now))
+        let (request, answer) = (&self.exchange.request.headers, answer(hit)?);
+        let (policy, now) = (&self.site.config.policy, self.exchange.now);
+        let kept = serving::is_kept(policy, &answer.freshness, now);
+        kept.then(|| serving::serve(policy, request, &answer.freshness, hit.expired, now))
     }
 
     async fn begin(mut self, body: Body) -> Response {
         if let Some(why) = self.exchange.passes {
             return self.pass(why, None, body).await;
         }
-        let (cache, request) = (&self.worker.core.cache, &self.exchange.request.headers);
-        let found = cache.lookup(&self.exchange.url, request, self.site.config.selecting()).await;
+        let wanted = Wanted::of(self.exchange, self.site.config.selecting());
+        let found = self.worker.core.cache.lookup(&wanted).await;
         match found.hit.as_ref().and_then(|hit| Some((hit, self.verdict(hit)?))) {
             Some((hit, Serve::Fresh)) => self.stored(Served::Hit, &hit.entry, &found.variant).await,
-            Some((hit, Serve::StaleWhileRevalidate)) => {
+            Some((hit, Serve::Stale(leave))) => {
+                self.exchange.facts.detail = Some(leave.as_str());
                 boarding::refresh(self.worker, self.site, self.exchange, &found.variant, hit);
                 self.stored(Served::Stale, &hit.entry, &found.variant).await
             }
@@ -102,12 +104,11 @@ impl Journey<'_> {
             return rescue::refused(Refusal::OnlyIfCached, &mut self.exchange.facts);
         }
         // A HEAD joins in asking about what is stored; for the whole it does not.
-        let asks = stale.and_then(answer).is_some_and(|(_, old)| validation::has_validator(&old.headers));
+        let asks = stale.and_then(answer).is_some_and(|old| validation::has_validator(&old.headers));
         if self.exchange.request.method == Method::HEAD && !asks {
             return self.pass(why, stale, Body::Empty).await;
         }
         let mut alone = boarding::asks_alone(&self.site.config.policy, &self.exchange.request.headers);
-        let own_encoding = self.site.config.compress.enabled;
         loop {
             let boarded = boarding::board(self.worker, self.site, self.exchange, &variant, stale, alone);
             let Some(seat) = boarded else { return self.pass(Forward::Bypass, None, Body::Empty).await };
@@ -116,7 +117,7 @@ impl Journey<'_> {
             let counts = |freshness: &Freshness| seat.counts(self.site, self.exchange, freshness);
             let error = match seat.outcome().await {
                 Ok(Some(Outcome::Shared(shared))) => {
-                    let mine = shared.secondary(&self.exchange.request.headers, own_encoding);
+                    let mine = shared.secondary(&Wanted::of(self.exchange, self.site.config.selecting()));
                     if mine == shared.variant && counts(&shared.answer.freshness) {
                         // Held until the answer is made, so that its first bytes do not leave meanwhile.
                         if let Some(_held) = shared.tap.reader(0) {
@@ -173,11 +174,8 @@ impl Journey<'_> {
 
     /// The fetch failed: something stale where that is allowed (RFC 9111 4.2.4, RFC 5861 4), an error otherwise.
     async fn rescue(&mut self, error: Error, stale: Option<&Hit<Stored>>, variant: &str) -> Response {
-        let (policy, now) = (&self.site.config.policy, self.worker.core.clock.now());
-        let request = &self.exchange.request.headers;
-        if let Some((hit, stored)) = stale.and_then(answer)
-            && serving::may_serve_after(error.kind, policy, request, &stored.freshness, hit.expired, now)
-            && self.worker.core.cache.is_alive(&hit.entry).await
+        if let Some(hit) = stale
+            && boarding::may_stand_in(self.worker, self.site, self.exchange, error.kind, hit).await
         {
             let facts = &mut self.exchange.facts;
             (facts.detail, facts.forward_status) = (Some(error.kind.as_str()), error.status);
@@ -187,6 +185,6 @@ impl Journey<'_> {
     }
 }
 
-fn answer(hit: &Hit<Stored>) -> Option<(&Hit<Stored>, &Answer)> {
-    hit.entry.head().answer().map(|answer| (hit, answer))
+fn answer(hit: &Hit<Stored>) -> Option<&Answer> {
+    hit.entry.head().answer()
 }

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Version, response};
 use larder_store::{Seq, Writer};
 
 use super::fill::pour;
-use super::stored::{Answer, Stored};
+use super::stored::{Answer, Stored, Uses};
 use super::{Cache, Entry, Place};
 use crate::clock::Timestamp;
 use crate::http::Body;
@@ -21,6 +21,8 @@ use crate::transform::compress::Coding;
 pub struct Told<'a> {
     /// The primary key.
     pub url: &'a str,
+    /// What its secondary keys begin with.
+    pub base: &'a str,
     /// The fields of the request.
     pub request: &'a HeaderMap,
     /// Whether `Accept-Encoding` is negotiated by this node.
@@ -42,6 +44,7 @@ pub struct Laid {
     /// Takes its body.
     pub writer: Writer<Stored>,
     url: Box<str>,
+    base: Box<str>,
     born: Seq,
 }
 
@@ -61,11 +64,11 @@ impl Cache {
         let place = match vary::parse(fields).with(&config.keying.names) {
             Vary::Star => return Err(NotStored::VaryStar),
             Vary::Names(names) if !names.is_empty(told.own_encoding) => Place {
-                variant: vary::variant(&names, told.request, told.own_encoding),
+                variant: vary::variant(told.base, &names, told.request, told.own_encoding),
                 language: vary::language_of_answer(&names, told.request, fields, told.own_encoding),
                 names: Some(names),
             },
-            Vary::None | Vary::Names(_) => Place::default(),
+            Vary::None | Vary::Names(_) => Place { variant: told.base.to_owned(), ..Place::default() },
         };
         let Told { request, asked, came, .. } = *told;
         let freshness = freshness::freshness(config, request, head.status, fields, asked, came);
@@ -79,10 +82,12 @@ impl Cache {
             version: self.new_version(),
             old: head.version == Version::HTTP_10,
             coding: Coding::Identity,
+            uses: Uses::default(),
         };
         let tags = tags::of(&answer.headers)?;
         let writer = self.begin(told.url, &place.variant, answer.clone(), tags, told.born, length);
-        Ok(Laid { answer, place, writer, url: told.url.into(), born: told.born })
+        let (url, base) = (told.url.into(), told.base.into());
+        Ok(Laid { answer, place, writer, url, base, born: told.born })
     }
 }
 
@@ -154,7 +159,7 @@ impl Laid {
     /// Why the answer is not in the store now.
     pub async fn fill(self, cache: &Cache, body: Body) -> Result<(), NotStored> {
         pour(body, self.writer).await?;
-        cache.mark(&self.url, &self.place, self.born).await;
+        cache.mark(&self.url, &self.base, &self.place, self.born).await;
         Ok(())
     }
 }

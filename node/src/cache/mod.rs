@@ -12,10 +12,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::HeaderMap;
 use larder_store::{Hit, Key, KeyRef, Load, Peek, Seq, Store, Writer};
 
+use crate::context::Exchange;
 use crate::limits::VARIANTS_MAX;
 use crate::policy::vary::{self, Selecting, VaryNames};
 use crate::status::Forward;
-use stored::{Answer, Stored, Variants};
+use crate::transform::compress::Coding;
+use stored::{Answer, Stored, Uses, Variants};
 
 /// A stored answer of the node.
 pub type Entry = larder_store::Entry<Stored>;
@@ -39,6 +41,34 @@ pub struct Lookup {
     pub why: Forward,
     /// The secondary key the request has, as far as it is known before an answer; empty without variants.
     pub variant: String,
+}
+
+/// What a request asks the cache for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The primary key.
+    pub url: &'a str,
+    /// What its secondary keys begin with: empty but for a QUERY.
+    pub base: &'a str,
+    /// The fields of the request.
+    pub request: &'a HeaderMap,
+    /// What the site says of selecting.
+    pub selecting: Selecting<'a>,
+}
+
+impl<'a> Wanted<'a> {
+    /// What `exchange` asks for.
+    #[must_use]
+    pub fn of(exchange: &'a Exchange, selecting: Selecting<'a>) -> Self {
+        let Exchange { url, base, request, .. } = exchange;
+        Self { url, base, request: &request.headers, selecting }
+    }
+
+    /// The secondary key of an answer that varies by these names.
+    #[must_use]
+    pub fn variant(&self, names: &VaryNames) -> String {
+        vary::variant(self.base, names, self.request, self.selecting.own_encoding)
+    }
 }
 
 /// Where an answer lies below its URL.
@@ -72,59 +102,46 @@ impl Cache {
         self.versions.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The answer stored for `url` that `request` selects (RFC 9111 4.1).
-    pub async fn lookup(&self, url: &str, request: &HeaderMap, selecting: Selecting<'_>) -> Lookup {
-        let Selecting { own_encoding, keyed } = selecting;
+    /// The answer stored for the URL that the request selects (RFC 9111 4.1); of several that fit the newest (4).
+    pub async fn lookup(&self, wanted: &Wanted<'_>) -> Lookup {
+        let Wanted { url, base, selecting: Selecting { own_encoding, keyed }, .. } = *wanted;
         // Where something selects in any case, nobody need wait for an answer that is another variant's.
-        let unknown = || Lookup {
-            hit: None,
-            why: Forward::UriMiss,
-            variant: vary::variant(keyed, request, own_encoding),
-        };
-        let Some(first) = self.get(KeyRef::new(url, "")).await else { return unknown() };
+        let unknown = || Lookup { hit: None, why: Forward::UriMiss, variant: wanted.variant(keyed) };
+        let Some(first) = self.get(KeyRef::new(url, base)).await else { return unknown() };
         let Stored::Variants(variants) = first.entry.head() else {
             // Stored before the site declared what selects.
             let hit = Some(first).filter(|_| keyed.is_empty(own_encoding));
             return Lookup { hit, ..unknown() };
         };
-        let mut newest = String::new();
+        let (mut newest, mut best) = (None, None);
         for names in specs(variants, keyed) {
-            let variant = vary::variant(&names, request, own_encoding);
-            if let Some(hit) = self.get(KeyRef::new(url, &variant)).await {
-                return Lookup { hit: Some(hit), why: Forward::VaryMiss, variant };
-            }
-            if newest.is_empty() {
-                newest = variant;
-            }
+            let variant = wanted.variant(&names);
+            best = newer(best, self.get(KeyRef::new(url, &variant)).await);
+            newest = newest.or(Some(variant));
         }
-        let hit = self.in_best_language(url, variants, request, selecting).await;
-        if newest.is_empty() {
-            newest = unknown().variant;
+        let (why, newest) = (Forward::VaryMiss, newest.unwrap_or_else(|| wanted.variant(keyed)));
+        if let Some(hit) = best {
+            let variant = hit.entry.key().variant().to_owned();
+            return Lookup { hit: Some(used(hit)), why, variant };
         }
-        Lookup { hit, why: Forward::VaryMiss, variant: newest }
+        Lookup { hit: self.in_best_language(wanted, variants).await, why, variant: newest }
     }
 
     /// A stored answer in just the language the client likes best: the origin could choose nothing better
     /// (RFC 9111 4.1, RFC 9110 12.5.4).
-    async fn in_best_language(
-        &self,
-        url: &str,
-        variants: &Variants,
-        request: &HeaderMap,
-        selecting: Selecting<'_>,
-    ) -> Option<Hit<Stored>> {
-        let Selecting { own_encoding, keyed } = selecting;
+    async fn in_best_language(&self, wanted: &Wanted<'_>, variants: &Variants) -> Option<Hit<Stored>> {
+        let Wanted { url, request, selecting: Selecting { own_encoding, keyed }, .. } = *wanted;
         for names in specs(variants, keyed).filter(|_| !variants.languages.is_empty()) {
-            let Some(wanted) = vary::language_of_request(&names, request, own_encoding) else { continue };
-            let Some((_, variant)) = variants.languages.iter().find(|(known, _)| **known == *wanted) else {
+            let Some(language) = vary::language_of_request(&names, request, own_encoding) else { continue };
+            let Some((_, variant)) = variants.languages.iter().find(|(known, _)| **known == *language) else {
                 continue;
             };
             let Some(hit) = self.get(KeyRef::new(url, variant)).await else { continue };
             let Stored::Answer(answer) = hit.entry.head() else { continue };
             // A newer answer may lie there, in another language.
             let is = vary::language_of_answer(&names, request, &answer.headers, own_encoding);
-            if is.is_some_and(|is| is == wanted) {
-                return Some(hit);
+            if is.is_some_and(|is| is == language) {
+                return Some(used(hit));
             }
         }
         None
@@ -133,26 +150,21 @@ impl Cache {
     /// [`Cache::lookup`] as far as memory tells; `None` where the disk has to be asked. What is found so is found
     /// without waiting: the way of nearly all requests.
     #[must_use]
-    pub fn lookup_now(
-        &self,
-        url: &str,
-        request: &HeaderMap,
-        selecting: Selecting<'_>,
-    ) -> Option<Hit<Stored>> {
-        let Selecting { own_encoding, keyed } = selecting;
-        let Peek::Memory(first) = self.store.peek(KeyRef::new(url, "")) else { return None };
+    pub fn lookup_now(&self, wanted: &Wanted<'_>) -> Option<Hit<Stored>> {
+        let Peek::Memory(first) = self.store.peek(KeyRef::new(wanted.url, wanted.base)) else { return None };
+        let Selecting { own_encoding, keyed } = wanted.selecting;
         let Stored::Variants(variants) = first.entry.head() else {
             return Some(first).filter(|_| keyed.is_empty(own_encoding));
         };
+        let mut best = None;
         for names in specs(variants, keyed) {
-            let variant = vary::variant(&names, request, own_encoding);
-            match self.store.peek(KeyRef::new(url, &variant)) {
-                Peek::Memory(hit) => return Some(hit),
+            match self.store.peek(KeyRef::new(wanted.url, &wanted.variant(&names))) {
+                Peek::Memory(hit) => best = newer(best, Some(hit)),
                 Peek::Disk => return None,
                 Peek::Absent => {}
             }
         }
-        None
+        best.map(used)
     }
 
     /// [`Cache::derived`] as far as memory tells.
@@ -201,33 +213,52 @@ impl Cache {
         self.store.writer(Key::new(url, variant), Stored::Answer(answer), tags, born, length)
     }
 
-    /// Notes that `url` varies and that there is an answer at `place` now; the oldest variant leaves when there are too
-    /// many (`Vary: User-Agent` would otherwise fill the store with one URL).
-    pub async fn mark(&self, url: &str, place: &Place, born: Seq) {
+    /// Notes that `url` varies and that there is an answer at `place` now; the variant used least leaves when there are
+    /// too many (`Vary: User-Agent` would otherwise fill the store with one URL).
+    pub async fn mark(&self, url: &str, base: &str, place: &Place, born: Seq) {
         let Some(names) = &place.names else { return };
         let _one_at_a_time = self.marking.lock().await;
-        let (mut variants, noted) = self.variants(url).await.unwrap_or_default();
+        let (mut variants, noted) = self.variants(url, base).await.unwrap_or_default();
         if !variants.add(names.as_str(), &place.variant, place.language.as_deref()) {
             return;
         }
-        while let Some(oldest) = variants.overflow(SPECS_MAX, VARIANTS_MAX) {
-            self.store.remove(KeyRef::new(url, &oldest));
+        let uses = |variant: &str| self.uses(url, variant, Uses::count);
+        while let Some(least) = variants.overflow(SPECS_MAX, VARIANTS_MAX, uses) {
+            self.store.remove(KeyRef::new(url, &least));
+            for coding in Coding::ENCODED {
+                self.store.remove(KeyRef::new(url, &derived_key(&least, coding)));
+            }
+        }
+        if variants.left >= VARIANTS_MAX {
+            variants.known.iter().for_each(|variant| self.uses(url, variant, Uses::fade));
+            variants.left = 0;
         }
         let head = Stored::Variants(variants);
         // A list is not older than what it holds: a late answer must not be refused its line in it.
-        let writer = self.store.writer(Key::new(url, ""), head, Vec::new(), born.max(noted), Some(0));
+        let writer = self.store.writer(Key::new(url, base), head, Vec::new(), born.max(noted), Some(0));
         if let Err(why) = writer.commit().await {
             tracing::debug!(url, ?why, "variants not noted");
         }
     }
 
+    /// What is counted of a variant in memory; one that is not there was not used for long.
+    fn uses<T: Default>(&self, url: &str, variant: &str, look: fn(&Uses) -> T) -> T {
+        match self.store.peek(KeyRef::new(url, variant)) {
+            Peek::Memory(hit) => match hit.entry.head() {
+                Stored::Answer(answer) => look(&answer.uses),
+                Stored::Variants(_) => T::default(),
+            },
+            Peek::Disk | Peek::Absent => T::default(),
+        }
+    }
+
     /// The answers that lie beside `entry` under other secondary keys of its URL.
-    pub async fn beside(&self, url: &str, entry: &Entry) -> Vec<Arc<Entry>> {
+    pub async fn beside(&self, url: &str, base: &str, entry: &Entry) -> Vec<Arc<Entry>> {
         let mut found = Vec::new();
-        if entry.key().variant().is_empty() {
+        if entry.key().variant() == base {
             return found;
         }
-        let known = self.variants(url).await.unwrap_or_default().0.known;
+        let known = self.variants(url, base).await.unwrap_or_default().0.known;
         for variant in known.iter().filter(|variant| ***variant != *entry.key().variant()) {
             found.extend(self.get(KeyRef::new(url, variant)).await.map(|hit| hit.entry));
         }
@@ -235,8 +266,8 @@ impl Cache {
     }
 
     /// What `url` varies on, and as of which position.
-    async fn variants(&self, url: &str) -> Option<(Variants, Seq)> {
-        let entry = self.get(KeyRef::new(url, "")).await?.entry;
+    async fn variants(&self, url: &str, base: &str) -> Option<(Variants, Seq)> {
+        let entry = self.get(KeyRef::new(url, base)).await?.entry;
         match entry.head() {
             Stored::Variants(variants) => Some((variants.clone(), entry.born())),
             Stored::Answer(_) => None,
@@ -247,6 +278,31 @@ impl Cache {
 /// The lists of names that answers of a URL varied on, as far as they hold what selects in any case.
 fn specs<'a>(variants: &'a Variants, keyed: &'a VaryNames) -> impl Iterator<Item = VaryNames> + 'a {
     variants.specs.iter().map(|spec| VaryNames::from_text(spec)).filter(|names| names.covers(keyed))
+}
+
+/// The secondary key of the form of a variant in one of our codings.
+#[must_use]
+pub fn derived_key(variant: &str, coding: Coding) -> String {
+    format!("{variant}\n{}", coding.as_str())
+}
+
+fn used(hit: Hit<Stored>) -> Hit<Stored> {
+    if let Stored::Answer(answer) = hit.entry.head() {
+        answer.uses.note();
+    }
+    hit
+}
+
+/// The one that the origin made later (RFC 9111 4: "the most recent one").
+fn newer(one: Option<Hit<Stored>>, other: Option<Hit<Stored>>) -> Option<Hit<Stored>> {
+    let made = |hit: &Hit<Stored>| match hit.entry.head() {
+        Stored::Answer(answer) => answer.freshness.made().0,
+        Stored::Variants(_) => 0,
+    };
+    match (one, other) {
+        (Some(one), Some(other)) if made(&other) > made(&one) => Some(other),
+        (one, other) => one.or(other),
+    }
 }
 
 /// An encoded form is good for the body it was made of and no other.

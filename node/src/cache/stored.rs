@@ -11,6 +11,7 @@
 //! Integers are little endian, times are milliseconds. The store checks the whole for damage before it is decoded.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
@@ -50,6 +51,41 @@ pub struct Answer {
     pub old: bool,
     /// The coding we gave it; anything but identity is a form derived from the identity form of the same `version`.
     pub coding: Coding,
+    /// How often it was given out, where it is one of several variants.
+    pub uses: Uses,
+}
+
+/// A count of uses that is kept in memory only and halved now and then, so that it says "lately".
+#[derive(Debug, Default)]
+pub struct Uses(AtomicU8);
+
+impl Uses {
+    /// Above it nothing is counted: a variant in constant use writes to no shared line of memory.
+    const ENOUGH: u8 = 100;
+
+    /// Counts one more.
+    pub fn note(&self) {
+        if self.0.load(Ordering::Relaxed) < Self::ENOUGH {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many, lately.
+    #[must_use]
+    pub fn count(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Halves them.
+    pub fn fade(&self) {
+        self.0.store(self.count() / 2, Ordering::Relaxed);
+    }
+}
+
+impl Clone for Uses {
+    fn clone(&self) -> Self {
+        Self(AtomicU8::new(self.count()))
+    }
 }
 
 /// The secondary keys of a URL (RFC 9111 4.1).
@@ -61,6 +97,8 @@ pub struct Variants {
     pub known: Vec<Box<str>>,
     /// Keys by language, and which of `known` is in that language.
     pub languages: Vec<(Box<str>, Box<str>)>,
+    /// Variants that had to leave since the uses of the others were halved; in memory only.
+    pub left: usize,
 }
 
 impl Head for Stored {
@@ -170,8 +208,8 @@ impl Answer {
             stale_while_revalidate,
             stale_if_error,
         };
-        let old = flags & 16 != 0;
-        Some(Self { status, headers: Arc::new(headers), freshness, version, old, coding })
+        let (headers, old) = (Arc::new(headers), flags & 16 != 0);
+        Some(Self { status, headers, freshness, version, old, coding, uses: Uses::default() })
     }
 }
 
@@ -195,15 +233,19 @@ impl Variants {
         true
     }
 
-    /// Forgets the oldest lists beyond `specs` and gives the oldest variant beyond `known`.
-    pub fn overflow(&mut self, specs: usize, known: usize) -> Option<Box<str>> {
+    /// Forgets the oldest lists beyond `specs` and gives the variant beyond `known` that was used least, of equals the
+    /// oldest. The newest has had no time to be used: it stays.
+    pub fn overflow(&mut self, specs: usize, known: usize, uses: impl Fn(&str) -> u8) -> Option<Box<str>> {
         self.specs.truncate(specs);
         if self.known.len() <= known {
             return None;
         }
-        let oldest = self.known.remove(0);
-        self.languages.retain(|(_, variant)| *variant != oldest);
-        Some(oldest)
+        let older = self.known.len() - 1;
+        let (at, _) = self.known[..older].iter().enumerate().min_by_key(|(_, variant)| uses(variant))?;
+        let least = self.known.remove(at);
+        self.languages.retain(|(_, variant)| *variant != least);
+        self.left += 1;
+        Some(least)
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -222,7 +264,7 @@ impl Variants {
         let specs = (0..from.u16()?).map(|_| text(from)).collect::<Option<_>>()?;
         let known = (0..from.u16()?).map(|_| text(from)).collect::<Option<_>>()?;
         let languages = (0..from.u16()?).map(|_| Some((text(from)?, text(from)?))).collect::<Option<_>>()?;
-        Some(Self { specs, known, languages })
+        Some(Self { specs, known, languages, left: 0 })
     }
 }
 
@@ -304,14 +346,8 @@ mod tests {
             stale_if_error: Duration::from_millis(1),
         };
         let headers = Arc::new(headers);
-        Answer {
-            status: StatusCode::NOT_FOUND,
-            headers,
-            freshness,
-            version: 77,
-            old: true,
-            coding: Coding::Brotli,
-        }
+        let (coding, uses) = (Coding::Brotli, Uses::default());
+        Answer { status: StatusCode::NOT_FOUND, headers, freshness, version: 77, old: true, coding, uses }
     }
 
     #[test]
@@ -329,6 +365,7 @@ mod tests {
             specs: vec!["accept".into()],
             known: vec!["accept\na".into(), "".into()],
             languages: vec![("accept-language=>de".into(), "".into())],
+            left: 0,
         };
         bytes.clear();
         Stored::Variants(variants.clone()).encode(&mut bytes);
@@ -346,10 +383,40 @@ mod tests {
         assert!(variants.add("accept-language", "two", Some("=>en")), "one answer, one language");
         assert_eq!(variants.languages, [("=>en".into(), "two".into())]);
         assert!(variants.add("foo", "three", None));
-        assert_eq!(variants.overflow(1, 2).as_deref(), Some("one"));
-        assert_eq!((variants.specs.len(), variants.overflow(1, 2)), (1, None));
-        assert_eq!(variants.overflow(1, 1).as_deref(), Some("two"));
+        assert_eq!(variants.overflow(1, 2, |_| 0).as_deref(), Some("one"));
+        assert_eq!((variants.specs.len(), variants.overflow(1, 2, |_| 0)), (1, None));
+        assert_eq!(variants.overflow(1, 1, |_| 0).as_deref(), Some("two"));
         assert!(variants.languages.is_empty());
+        assert_eq!(variants.left, 2);
+    }
+
+    #[test]
+    fn the_variant_used_least_leaves() {
+        let mut variants = Variants::default();
+        for variant in ["a", "b", "c", "d"] {
+            variants.add("foo", variant, None);
+        }
+        let uses = |variant: &str| match variant {
+            "a" => 9,
+            "b" => 2,
+            "c" => 2,
+            _ => 0,
+        };
+        assert_eq!(
+            variants.overflow(1, 3, uses).as_deref(),
+            Some("b"),
+            "of equals the oldest, never the newest"
+        );
+        assert_eq!(variants.known, ["a".into(), "c".into(), Box::<str>::from("d")]);
+    }
+
+    #[test]
+    fn uses_say_lately() {
+        let uses = Uses::default();
+        (0..1000).for_each(|_| uses.note());
+        assert_eq!(uses.count(), Uses::ENOUGH);
+        uses.fade();
+        assert_eq!((uses.count(), uses.clone().count()), (50, 50));
     }
 
     #[test]

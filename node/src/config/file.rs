@@ -187,6 +187,8 @@ pub struct Site {
     pub origin: Origin,
     /// How answers are cached.
     pub cache: SiteCache,
+    /// What the origin chooses its answers by.
+    pub vary: SiteVary,
     /// How answers are compressed.
     pub compression: Compression,
     /// What tells answers apart besides scheme, host, port, path and query.
@@ -235,10 +237,20 @@ pub struct SiteCache {
     pub heuristic_percent: Option<u64>,
     /// Longest lifetime found that way. Default: `1d`.
     pub heuristic_max: Option<Time>,
-    /// `stale-while-revalidate` (RFC 5861) where the origin names none. Default: `0s`.
+    /// Default of both `stale_while_revalidate` and `stale_if_error`: how long past its lifetime an answer is served
+    /// while it is refreshed, or instead of an error. Default: `0s`.
+    pub grace: Option<Time>,
+    /// `stale-while-revalidate` (RFC 5861) where the origin names none. Default: that of `grace`.
     pub stale_while_revalidate: Option<Time>,
-    /// `stale-if-error` (RFC 5861) where the origin names none. Default: `0s`.
+    /// `stale-if-error` (RFC 5861) where the origin names none. Default: that of `grace`.
     pub stale_if_error: Option<Time>,
+    /// What counts as an error for `stale_if_error`: `connect`, `timeout`, `closed`, `invalid`, and statuses from 400 to
+    /// 599. Default: the four words, and 500, 502, 503, 504.
+    pub stale_if_error_on: Option<Vec<String>>,
+    /// While no endpoint can be reached at all, serve what is stored however stale it is, even if its origin forbade
+    /// that with must-revalidate, proxy-revalidate or s-maxage. Never what it keeps from caches, what it wants to be
+    /// asked about each time, or what is purged. Default: `false`.
+    pub serve_stored_if_down: Option<bool>,
     /// Obey no-cache, no-store, max-age and only-if-cached of clients. Default: `true`.
     pub client_directives: Option<bool>,
     /// Obey max-stale and min-fresh of clients. Default: `false`.
@@ -246,7 +258,8 @@ pub struct SiteCache {
     /// Time past its lifetime that an answer is served while the origin gives no answer at all, unless the origin
     /// forbade it (RFC 9111 4.2.4). Default: `1d`.
     pub stale_if_unreachable: Option<Time>,
-    /// How long an answer is kept for revalidation after its lifetime. Default: `7d`.
+    /// How long an answer is kept for revalidation after its lifetime; longer where it may be served stale for longer.
+    /// Default: `7d`.
     pub keep: Option<Time>,
     /// Answers with Set-Cookie: `refuse` to store them unless the origin says they are for all, `strip` the field, or
     /// `keep` it for everyone. Default: `refuse`.
@@ -254,6 +267,19 @@ pub struct SiteCache {
     /// Fields that replace Cache-Control and Expires for this node, the first valid one wins (RFC 9213). Default:
     /// CDN-Cache-Control, then Surrogate-Control.
     pub targets: Option<Vec<String>>,
+}
+
+/// What the origin chooses its answers by: requests are reduced to the members named here (RFC 9110 12.5), for the key
+/// of the cache and for the origin alike.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SiteVary {
+    /// Media types the origin chooses among by Accept, its favourite first, such as `image/avif`. Left out, Accept stays
+    /// as the client sent it.
+    pub accept: Vec<String>,
+    /// Languages the origin chooses among by Accept-Language, its favourite first, such as `en` or `pt-BR`. Left out,
+    /// Accept-Language stays as the client sent it.
+    pub accept_language: Vec<String>,
 }
 
 /// What becomes of answers with `Set-Cookie`.

@@ -186,6 +186,7 @@ fn sites(changes: &mut Vec<String>, old_node: &Node, new_node: &Node) {
                         "content of ca_file",
                         before.origin == site.origin && !new_node.keeps_origin_of(old_node, name),
                     ),
+                    ("vary", before.vary != site.vary),
                     ("cache", !before.policy.caches_like(&site.policy)),
                     ("key", before.policy.keying != site.policy.keying),
                     ("compression", before.compress != site.compress),

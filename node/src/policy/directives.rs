@@ -238,6 +238,11 @@ pub(super) fn trim(text: &[u8]) -> &[u8] {
 /// The members of a comma-separated list (RFC 9110 5.6.1), commas inside quoted strings not counted. A quote that is
 /// never closed quotes nothing, so that it cannot hide a `no-store` behind it.
 pub(super) fn list(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    pieces(text).filter(|member| !member.is_empty())
+}
+
+/// [`list`] with its empty members: what stands between the commas, without the blanks around it.
+pub(super) fn pieces(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;
@@ -245,7 +250,6 @@ pub(super) fn list(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         rest = text.get(end + 1..);
         Some(trim(&text[..end]))
     })
-    .filter(|member| !member.is_empty())
 }
 
 fn member_end(text: &[u8]) -> usize {

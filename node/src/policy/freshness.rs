@@ -41,6 +41,14 @@ impl Freshness {
         self.corrected_age.saturating_add(now.since(self.response_time))
     }
 
+    /// When the origin made it, as far as its `Date` and `Age` say: of several answers that fit, the newest is used
+    /// (RFC 9111 4).
+    #[must_use]
+    pub fn made(&self) -> Timestamp {
+        let age = u64::try_from(self.corrected_age.as_millis()).unwrap_or(u64::MAX);
+        Timestamp(self.response_time.0.saturating_sub(age))
+    }
+
     /// Whole seconds of life left, rounded down, negative when stale: the `ttl` of RFC 9211.
     #[must_use]
     pub fn ttl(&self, now: Timestamp) -> i64 {

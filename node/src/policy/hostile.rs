@@ -4,12 +4,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
 
 use super::freshness::{ensure_date, freshness};
-use super::serving::{may_serve_on_error, may_serve_unreachable, only_if_cached, serve};
+use super::serving::{is_kept, may_serve_after, may_serve_on_error, only_if_cached, serve};
 use super::storing::{may_store, may_store_post, stored_fields};
 use super::validation::{add_validators, evaluate, head_effect, if_range_allows, merge_304, selects};
 use super::vary::{self, Vary};
 use super::{Config, SetCookie, invalidation};
 use crate::clock::Timestamp;
+use crate::error::Kind;
 
 const NAMES: &[&str] = &[
     "age",
@@ -91,7 +92,9 @@ proptest! {
         let _ = (found.ttl(now), found.is_fresh(now), found.staleness(now));
         let _ = (serve(&config, &request, &found, expired, now), only_if_cached(&config, &request));
         let on_error = may_serve_on_error(&config, &request, &found, expired, now);
-        prop_assert!(!on_error || may_serve_unreachable(&config, &request, &found, expired, now));
+        let refused = may_serve_after(Kind::ConnectRefused, &config, &request, &found, expired, now);
+        prop_assert!(!on_error || refused);
+        prop_assert!(!refused || config.client_staleness || is_kept(&config, &found, now));
         prop_assert!(found.lifetime.as_secs() <= 1 << 31);
         let kept = stored_fields(&config, &response);
         prop_assert!(!kept.contains_key("connection"));
@@ -117,7 +120,7 @@ proptest! {
         let any = add_validators(&mut asking, &stored);
         prop_assert_eq!(any, asking.contains_key("if-none-match") || asking.contains_key("if-modified-since"));
         if let Vary::Names(names) = vary::parse(&stored) {
-            let key = vary::variant(&names, &request, false);
+            let key = vary::variant("", &names, &request, false);
             prop_assert!(key.is_ascii() && !key.contains('\n'));
             let _ = vary::language_of_request(&names, &request, false);
             let _ = vary::language_of_answer(&names, &request, &stored, false);

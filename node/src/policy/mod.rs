@@ -6,10 +6,12 @@
 //! storing     may this answer be kept, and which of its fields (RFC 9111 3)
 //! freshness   how old it is and how long it lives (RFC 9111 4.2)
 //! serving     fresh, stale while it is refreshed, or to the origin first (RFC 9111 4.2.4, RFC 5861)
+//! trouble     which failures count as errors for stale-if-error (RFC 5861 4)
 //! validation  conditions of clients, our own conditions, what a 304 or a HEAD updates (RFC 9111 4.3)
 //! vary        which variant a request selects (RFC 9111 4.1)
 //! keying      what tells answers apart as a site declares it: query, cookies, device
 //! overrides   what a site's rule says against its origin's word
+//! negotiate   fields of preference reduced to what a site declares (RFC 9110 12.5)
 //! upstream    which fields of a request an origin does not get as they were sent
 //! invalidation  what an unsafe method makes wrong (RFC 9111 4.4)
 //! baseline    the second opinion of the crate `http-cache-semantics`
@@ -22,11 +24,13 @@ pub mod directives;
 pub mod freshness;
 pub mod invalidation;
 pub mod keying;
+pub mod negotiate;
 pub mod overrides;
 pub mod pattern;
 pub mod serving;
 pub mod storing;
 pub mod targeted;
+pub mod trouble;
 pub mod upstream;
 pub mod validation;
 pub mod vary;
@@ -73,11 +77,16 @@ pub struct Config {
     /// Time past its lifetime that an answer is served while no endpoint of the origin can be reached at all and the
     /// origin did not forbid it (RFC 9111 4.2.4: a disconnected cache).
     pub stale_if_unreachable: Duration,
+    /// What counts as an error for `stale-if-error`.
+    pub stale_if_error_on: trouble::Trouble,
+    /// Whether, while no endpoint can be reached at all, whatever is stored is served, however stale: this overrides
+    /// `must-revalidate`, `proxy-revalidate` and `s-maxage` (RFC 9111 4.2.4 forbids it) and ends `keep`.
+    pub serve_stored_if_down: bool,
     /// Whether `no-cache`, `no-store`, `max-age` and `only-if-cached` of a client count.
     pub client_directives: bool,
     /// Whether `max-stale`, `min-fresh` and `stale-if-error` of a client count.
     pub client_staleness: bool,
-    /// How long a stale answer is kept for revalidation after its lifetime.
+    /// How long a stale answer is kept for revalidation after its lifetime, and for the longest of the windows above.
     pub keep: Duration,
     /// Answers with `Set-Cookie`.
     pub set_cookie: SetCookie,
@@ -107,6 +116,8 @@ impl Default for Config {
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
             stale_if_unreachable: Duration::from_secs(24 * 3600),
+            stale_if_error_on: trouble::Trouble::default(),
+            serve_stored_if_down: false,
             client_directives: true,
             client_staleness: false,
             keep: Duration::from_secs(7 * 24 * 3600),

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
 use http::header::{CACHE_CONTROL, PRAGMA};
-use http::{HeaderMap, StatusCode};
 
 use super::Config;
 use super::directives::Directives;
 use super::freshness::Freshness;
+use super::trouble::is_unreachable;
 use crate::clock::Timestamp;
 use crate::error::Kind;
 use crate::status::Forward;
@@ -19,9 +20,40 @@ pub enum Serve {
     /// Give it out.
     Fresh,
     /// Give it out and refresh it meanwhile.
-    StaleWhileRevalidate,
+    Stale(Leave),
     /// Ask the origin first; the reason is [`Forward::Stale`] or [`Forward::Request`].
     Revalidate(Forward),
+}
+
+/// Why a stale answer may be given out before the origin was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// `stale-while-revalidate` of the origin or of the site (RFC 5861 3).
+    WhileRevalidate,
+    /// `max-stale` of the client (RFC 9111 5.2.1.2).
+    MaxStale,
+}
+
+impl Leave {
+    /// The spelling for header and log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WhileRevalidate => "stale-while-revalidate",
+            Self::MaxStale => "max-stale",
+        }
+    }
+}
+
+/// Whether a stored answer is still there for this site: `keep` after its lifetime, or as long as it may be served stale.
+#[must_use]
+pub fn is_kept(config: &Config, freshness: &Freshness, now: Timestamp) -> bool {
+    let staleness = freshness.staleness(now);
+    staleness <= config.keep
+        || config.serve_stored_if_down
+        || staleness <= config.stale_if_unreachable
+        || staleness <= freshness.stale_if_error
+        || staleness <= freshness.stale_while_revalidate
 }
 
 /// Decides about a stored answer. `expired`: a soft purge made it stale before its time.
@@ -51,15 +83,14 @@ pub fn serve(
     let client_takes_stale = config.client_staleness
         && !expired
         && client.and_then(|client| client.max_stale).is_some_and(|most| staleness <= seconds(most));
-    if client_takes_stale || (!window.is_zero() && staleness <= window) {
-        Serve::StaleWhileRevalidate
-    } else {
-        Serve::Revalidate(Forward::Stale)
+    match () {
+        () if !window.is_zero() && staleness <= window => Serve::Stale(Leave::WhileRevalidate),
+        () if client_takes_stale => Serve::Stale(Leave::MaxStale),
+        () => Serve::Revalidate(Forward::Stale),
     }
 }
 
-/// Whether a stored answer may be given out instead of the origin's error (RFC 5861 4): the origin answered with one
-/// of [`is_error`], or not at all.
+/// Whether a stored answer may be given out instead of an error that counts as one for this site (RFC 5861 4).
 #[must_use]
 pub fn may_serve_on_error(
     config: &Config,
@@ -74,20 +105,6 @@ pub fn may_serve_on_error(
     may_serve_within(window, freshness, expired, now)
 }
 
-/// Whether a stored answer may be given out because no endpoint of the origin could be reached: every use of
-/// [`may_serve_on_error`], and those RFC 9111 4.2.4 allows a disconnected cache.
-#[must_use]
-pub fn may_serve_unreachable(
-    config: &Config,
-    request: &HeaderMap,
-    freshness: &Freshness,
-    expired: bool,
-    now: Timestamp,
-) -> bool {
-    may_serve_on_error(config, request, freshness, expired, now)
-        || may_serve_within(config.stale_if_unreachable, freshness, expired, now)
-}
-
 /// Whether a stored answer may be given out after a fetch that ended in an error of this kind.
 #[must_use]
 pub fn may_serve_after(
@@ -98,21 +115,19 @@ pub fn may_serve_after(
     expired: bool,
     now: Timestamp,
 ) -> bool {
-    match kind {
-        Kind::NoEndpoint
-        | Kind::Dns
-        | Kind::ConnectRefused
-        | Kind::ConnectTimeout
-        | Kind::Tls
-        | Kind::TlsCertificate
-        | Kind::ClosedEarly
-        | Kind::FirstByteTimeout
-        | Kind::WaitTimeout => may_serve_unreachable(config, request, freshness, expired, now),
-        Kind::ErrorStatus | Kind::BadAnswer | Kind::BodyCut | Kind::FlightFailed => {
-            may_serve_on_error(config, request, freshness, expired, now)
-        }
-        Kind::Loop | Kind::RequestBody | Kind::RequestTooLarge => false,
+    if config.stale_if_error_on.counts(kind) && may_serve_on_error(config, request, freshness, expired, now) {
+        return true;
     }
+    is_unreachable(kind)
+        && (may_serve_within(config.stale_if_unreachable, freshness, expired, now)
+            || (config.serve_stored_if_down && was_everyones(freshness)))
+}
+
+/// Whether the answer was at some time given out without asking the origin first: not with `no-cache`, and not with
+/// `max-age=0, must-revalidate`, which says the same. What the origin wants to decide about each time may be one user's.
+const fn was_everyones(freshness: &Freshness) -> bool {
+    let never_fresh = freshness.must_revalidate && freshness.lifetime.is_zero();
+    !(freshness.no_cache || never_fresh)
 }
 
 fn may_serve_within(window: Duration, freshness: &Freshness, expired: bool, now: Timestamp) -> bool {
@@ -123,12 +138,6 @@ fn may_serve_within(window: Duration, freshness: &Freshness, expired: bool, now:
         return true;
     }
     !freshness.must_revalidate && !window.is_zero() && freshness.staleness(now) <= window
-}
-
-/// The statuses that count as errors for `stale-if-error` (RFC 5861 4).
-#[must_use]
-pub const fn is_error(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
 /// Whether the client wants an answer from the cache or none (RFC 9111 5.2.1.7): 504 where there is nothing to serve.

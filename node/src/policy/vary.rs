@@ -3,7 +3,7 @@
 use http::header::{ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::directives::{list, trim};
+use super::directives::{list, pieces, trim};
 use super::upstream::{REWRITTEN, STRIPPED, is_one_of};
 
 /// What an answer says about the requests it fits.
@@ -118,13 +118,14 @@ pub fn parse(response: &HeaderMap) -> Vary {
 }
 
 /// The secondary key: the request's fields of these names in normal form, empty if nothing selects. Requests with the
-/// same key are the same to the origin as far as RFC 9111 4.1 lets a cache know: lines combined, in known lists blanks
-/// around members dropped, and for `Accept-Language`, `Accept-Encoding` and `Accept-Charset` case and order of equal
+/// same key are the same to the origin as far as RFC 9111 4.1 lets a cache know: lines combined, blanks around members
+/// dropped but in known single values, and for `Accept-Language`, `Accept-Encoding` and `Accept-Charset` case and order of equal
 /// preference ignored. A missing field is not an empty one. `own_encoding`: this node negotiates `Accept-Encoding`
-/// itself and asks the origin for one form only.
+/// itself and asks the origin for one form only. `base`: what every key of this request begins with, such as the content
+/// of a QUERY.
 #[must_use]
-pub fn variant(names: &VaryNames, request: &HeaderMap, own_encoding: bool) -> String {
-    let mut key = String::new();
+pub fn variant(base: &str, names: &VaryNames, request: &HeaderMap, own_encoding: bool) -> String {
+    let mut key = base.to_owned();
     for name in names.selecting(own_encoding) {
         start_member(&mut key, name);
         if request.contains_key(name) {
@@ -220,7 +221,8 @@ const SINGULAR: [&str; 9] = [
     "x-requested-with",
 ];
 
-/// A field that nobody has called a list is compared byte by byte: its origin can tell `Doe, John` from `Doe,John`.
+/// In a field that nobody has called a list or a single value, blanks around a comma do not count (RFC 9111 4.1): whoever
+/// combines two lines of it may write them or not (RFC 9110 5.3). Everything else in it does, empty members too.
 fn write_value(key: &mut String, name: &str, request: &HeaderMap) {
     let known = [ACCEPT_LANGUAGE, ACCEPT_ENCODING, ACCEPT_CHARSET];
     if let Some(name) = known.iter().find(|known| known.as_str() == name) {
@@ -241,7 +243,7 @@ fn write_value(key: &mut String, name: &str, request: &HeaderMap) {
     } else if SINGULAR.contains(&name) {
         write_joined(key, lines, |key| key.push(','));
     } else {
-        write_joined(key, lines, |key| escape(key, b", "));
+        write_joined(key, lines.flat_map(pieces), |key| key.push(','));
     }
 }
 
@@ -275,8 +277,8 @@ fn preferences(request: &HeaderMap, name: &HeaderName) -> Vec<(Vec<u8>, u16)> {
 }
 
 /// `q=0.5` in thousandths.
-fn weight(text: &[u8]) -> Option<u16> {
-    let number = text.strip_prefix(b"q=")?;
+pub(super) fn weight(text: &[u8]) -> Option<u16> {
+    let [b'q' | b'Q', b'=', number @ ..] = text else { return None };
     let (whole, fraction) = match number {
         [whole] => (whole, &[][..]),
         [whole, b'.', fraction @ ..] if fraction.len() <= 3 => (whole, fraction),

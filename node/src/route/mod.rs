@@ -18,6 +18,8 @@ pub struct SiteConfig {
     pub hosts: Vec<String>,
     /// Where answers come from.
     pub origin: origin::Config,
+    /// What the origin chooses them by.
+    pub vary: policy::negotiate::Config,
     /// How they are cached.
     pub policy: policy::Config,
     /// What is different for some requests, in the order of the file.

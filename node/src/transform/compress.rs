@@ -73,6 +73,9 @@ pub enum Coding {
 }
 
 impl Coding {
+    /// Those in which an answer is kept beside its identity form.
+    pub const ENCODED: [Self; 3] = [Self::Gzip, Self::Brotli, Self::Zstd];
+
     /// The name in `Content-Encoding`; also the suffix of a derived form in the store.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

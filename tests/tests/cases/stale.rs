@@ -153,3 +153,91 @@ async fn what_is_gone_is_not_stood_in_for() {
         assert!((502..=504).contains(&s.get(target).await.status), "{target}");
     }
 }
+
+#[tokio::test]
+async fn grace_is_one_key_for_both_windows() {
+    let mut s = Stage::with("grace serves stale while one refresh runs, and instead of an error", |recipe| {
+        recipe.in_site("[site.cache]\ngrace = \"1d\"")
+    })
+    .await;
+    s.origin.on("/a", |asked| Reply::validated(asked).stale("").closing());
+    assert_eq!(s.get("/a").await.version("/a"), 1);
+    let meanwhile = s.get("/a").await;
+    assert!(meanwhile.hit(), "{:?}", meanwhile.get("cache-status"));
+    assert_eq!(meanwhile.cache_status().get("detail"), Some("stale-while-revalidate"));
+    s.origin.stop().await;
+    assert_eq!(s.get("/a").await.version("/a"), 1);
+}
+
+#[tokio::test]
+async fn the_site_says_what_an_error_is() {
+    let s = Stage::with(
+        "stale-if-error counts for what the site calls an error, and for nothing else",
+        |recipe| recipe.in_site("[site.cache]\nstale_if_error = \"1d\"\nstale_if_error_on = [\"429\"]"),
+    )
+    .await;
+    for (target, status) in [("/429", 429), ("/503", 503)] {
+        s.origin.on(target, move |asked| match asked.version {
+            1 => Reply::validated(asked).stale(""),
+            _ => Reply::new(status, "slow down"),
+        });
+        s.get(target).await;
+        s.origin.bump(target);
+    }
+    let stale = s.get("/429").await;
+    assert_eq!((stale.status, stale.version("/429")), (200, 1));
+    assert_eq!(stale.cache_status().get("detail"), Some("error-status"));
+    assert_eq!(s.get("/503").await.status, 503);
+}
+
+#[tokio::test]
+async fn with_the_origin_down_anything_stored_will_do() {
+    let mut s = Stage::with(
+        "serve_stored_if_down serves what must be revalidated, and nothing that is private or purged",
+        |recipe| {
+            recipe.in_site(
+                "[site.cache]\nserve_stored_if_down = true\nkeep = \"0s\"\nstale_if_unreachable = \"0s\"",
+            )
+        },
+    )
+    .await;
+    for (target, value) in [
+        ("/must", "max-age=60, must-revalidate"),
+        ("/shared", "s-maxage=60"),
+        ("/asked", "max-age=60, no-cache"),
+        ("/never", "max-age=0, must-revalidate"),
+        ("/private", "private, max-age=60"),
+        ("/purged", "max-age=60"),
+    ] {
+        s.origin.on(target, move |asked| {
+            Reply::page(asked).cache(value).with("age", "3600").with("etag", "\"e\"").closing()
+        });
+        assert_eq!(s.get(target).await.version(target), 1);
+    }
+    s.node.purge("url", &["http://www.example.com/purged"], false).await;
+    s.origin.stop().await;
+    until("the old connections to end", || s.origin.open() == 0).await;
+    for target in ["/must", "/shared"] {
+        let stale = s.get(target).await;
+        assert_eq!((stale.status, stale.version(target)), (200, 1), "{target}");
+        assert!(stale.cache_status().get("detail").is_some(), "{:?}", stale.get("cache-status"));
+    }
+    for target in ["/asked", "/never", "/private", "/purged"] {
+        assert!((502..=504).contains(&s.get(target).await.status), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn past_its_keep_an_answer_is_not_there() {
+    let s = Stage::with("an answer past its keep is neither served nor asked about", |recipe| {
+        recipe.in_site("[site.cache]\nkeep = \"10m\"\nstale_if_unreachable = \"0s\"")
+    })
+    .await;
+    s.origin.on("/kept", |asked| Reply::validated(asked).cache("max-age=3500").with("age", "3600"));
+    s.origin.on("/gone", |asked| Reply::validated(asked).stale(""));
+    for (target, condition) in [("/kept", Some("\"v1\"")), ("/gone", None)] {
+        s.get(target).await;
+        s.get(target).await;
+        assert_eq!(s.origin.last(target).get("if-none-match"), condition, "{target}");
+    }
+}

@@ -166,14 +166,119 @@ async fn what_no_origin_gets_selects_nothing() {
 }
 
 #[tokio::test]
-async fn a_comma_makes_no_list() {
-    let s = Stage::new("values that only look like lists are compared byte by byte").await;
+async fn blanks_around_commas_make_no_variants() {
+    let s = Stage::new("blanks around the commas of a field make no variants, empty members do").await;
     s.origin.on("/a", |asked| {
         let name = asked.get("x-name").unwrap_or("none");
         Reply::new(200, name.to_owned()).cache("max-age=60").with("vary", "X-Name")
     });
-    for name in ["Doe, John", "Doe,John", "Doe,, John"] {
+    for name in ["1,2", "1,, 2", "\"1,2\"", "\"1, 2\""] {
         assert_eq!(s.warm_by(Ask::get("/a").with("x-name", name)).await.text(), name);
     }
+    assert!(s.ask(Ask::get("/a").with("x-name", "1 , 2")).await.hit());
+    assert_eq!(s.origin.count("/a"), 4);
+}
+
+#[tokio::test]
+async fn declared_languages_and_types_are_all_an_origin_hears_of() {
+    let s =
+        Stage::with("requests are reduced to what the site declares, for the key and the origin", |recipe| {
+            let vary =
+                "[site.vary]\naccept_language = [\"en\", \"de\"]\naccept = [\"image/avif\", \"image/webp\"]";
+            recipe.in_site(vary)
+        })
+        .await;
+    s.origin.on("/a", |asked| {
+        let heard = |name| asked.get(name).unwrap_or("none").to_owned();
+        let body = format!("{} {}", heard("accept-language"), heard("accept"));
+        Reply::new(200, body).cache("max-age=60").with("vary", "Accept-Language, Accept")
+    });
+    let ask = |language: &str, accept: &str| {
+        Ask::get("/a").with("accept-language", language).with("accept", accept)
+    };
+    let classes = [
+        ("de-CH, de;q=0.9, en;q=0.5", "image/avif,image/webp", "de image/avif"),
+        ("en", "image/webp,image/png", "en image/webp"),
+        ("ja", "*/*", "none none"),
+    ];
+    for (language, accept, heard) in classes {
+        assert_eq!(s.warm_by(ask(language, accept)).await.text(), heard);
+    }
+    for (language, accept, heard) in [
+        ("fr, DE;q=0.3", "image/webp;q=0.5, image/avif", "de image/avif"),
+        ("en-GB;q=0.1", "text/html, image/webp", "en image/webp"),
+        ("*", "image/*", "none none"),
+    ] {
+        let answer = s.ask(ask(language, accept)).await;
+        assert!(answer.hit() && answer.text() == heard, "{language} {accept}: {}", answer.text());
+    }
     assert_eq!(s.origin.count("/a"), 3);
+}
+
+#[tokio::test]
+async fn without_compression_codings_make_a_few_classes() {
+    let s = Stage::with("where the origin encodes, Accept-Encoding is reduced to classes", |recipe| {
+        recipe.in_site("[site.compression]\nenabled = false")
+    })
+    .await;
+    s.origin.on("/a", |asked| {
+        let heard = asked.get("accept-encoding").unwrap_or("none").to_owned();
+        Reply::new(200, heard).cache("max-age=60").with("vary", "Accept-Encoding")
+    });
+    let ask = |codings: &str| Ask::get("/a").with("accept-encoding", codings);
+    assert_eq!(s.warm_by(ask("gzip, deflate, br")).await.text(), "br, gzip");
+    assert_eq!(s.warm_by(ask("identity")).await.text(), "none");
+    for (codings, heard) in [("br;q=0.9, gzip;q=0.1", "br, gzip"), ("deflate", "none"), ("", "none")] {
+        let answer = s.ask(ask(codings)).await;
+        assert!(answer.hit() && answer.text() == heard, "{codings}: {}", answer.text());
+    }
+    assert_eq!(s.origin.count("/a"), 2);
+}
+
+#[tokio::test]
+async fn of_several_answers_that_fit_the_newest_is_given() {
+    let s = Stage::new("of several stored answers that fit, the one the origin made last is given").await;
+    s.origin.on("/a", |asked| {
+        let (vary, age) = if asked.get("x-late").is_some() { ("X-Late", "5") } else { ("X-Early", "30") };
+        Reply::page(asked).cache("max-age=600").with("vary", vary).with("age", age)
+    });
+    let both = Ask::get("/a").with("x-early", "1").with("x-late", "1");
+    s.warm_by(Ask::get("/a").with("x-early", "1")).await;
+    s.origin.bump("/a");
+    s.warm_by(Ask::get("/a").with("x-early", "2").with("x-late", "1")).await;
+    // Another variant by the first list makes that list the newer one; its older answer fits all the same.
+    s.warm_by(Ask::get("/a").with("x-early", "3")).await;
+    assert_eq!(s.ask(both).await.version("/a"), 2, "RFC 9111 4: the most recent one");
+}
+
+/// How many requests of the flood for one of the hot set; `VARIANTS=100000` makes the flood as long as that.
+#[tokio::test]
+async fn a_flood_of_variants_leaves_the_hot_ones() {
+    let s = Stage::new("a flood of variants and query strings leaves those alone that are in use").await;
+    s.origin.on("/a", |asked| {
+        let name = asked.get("x-name").unwrap_or("none").to_owned();
+        Reply::new(200, name).cache("max-age=3600").with("vary", "X-Name")
+    });
+    s.origin.on("/q", |asked| Reply::page(asked).cache("max-age=3600"));
+    let flood = std::env::var("VARIANTS").ok().and_then(|text| text.parse().ok()).unwrap_or(1500_u64);
+    let mut client = s.node.client().await;
+    let (mut asked, mut hits) = (0, 0);
+    for number in 0..flood {
+        let name = format!("cold-{number}");
+        assert_eq!(client.ask(Ask::get("/a").with("x-name", &name)).await.text(), name);
+        let target = format!("/q?{}", s.case.draw(1 << 60));
+        assert_eq!(client.ask(Ask::get(&target)).await.version(&target), 1);
+        if number % 4 == 0 {
+            let name = format!("hot-{}", (number / 4) % 20);
+            let answer = client.ask(Ask::get("/a").with("x-name", &name)).await;
+            assert_eq!(answer.text(), name);
+            asked += 1;
+            hits += u64::from(answer.hit());
+        }
+    }
+    let warm = asked - 20;
+    assert!(hits * 100 >= warm * 95, "{hits} hits of {warm}");
+    let stored = s.node.ask_admin(Ask::get("/cache?url=http://www.example.com/a")).await;
+    let stored: serde_json::Value = serde_json::from_slice(&stored.body).unwrap();
+    println!("{}", &stored.to_string()[..200]);
 }

@@ -5,6 +5,7 @@ mod host;
 mod rule;
 mod site;
 mod token;
+mod vary;
 mod writable;
 
 use std::collections::{BTreeMap, HashMap};

@@ -9,6 +9,7 @@ use rustls_pki_types::ServerName;
 
 use super::{Check, count, host, overlap};
 use crate::config::file::{self, Time};
+use crate::policy::trouble::Trouble;
 use crate::{limits, listener, origin, policy, route, transform};
 
 impl Check<'_> {
@@ -67,6 +68,7 @@ impl Check<'_> {
             name,
             hosts,
             origin: self.origin(&format!("{path}.origin"), &written.origin, listeners),
+            vary: self.vary(&format!("{path}.vary"), &written.vary),
             policy,
             rules,
             rule: None,
@@ -196,18 +198,18 @@ impl Check<'_> {
     fn policy(&mut self, path: &str, written: &file::SiteCache) -> policy::Config {
         let default = policy::Config::default();
         let targets = self.targets(&format!("{path}.targets"), written.targets.as_deref());
+        let on = self.trouble(&format!("{path}.stale_if_error_on"), written.stale_if_error_on.as_deref());
         let mut time = |key: &str, written: &Option<Time>, default: Duration| {
             self.time(&format!("{path}.{key}"), written.as_ref(), default)
         };
+        let grace = time("grace", &written.grace, default.stale_while_revalidate);
         policy::Config {
             heuristic_percent: written.heuristic_percent.map_or(default.heuristic_percent, small),
             heuristic_max: time("heuristic_max", &written.heuristic_max, default.heuristic_max),
-            stale_while_revalidate: time(
-                "stale_while_revalidate",
-                &written.stale_while_revalidate,
-                default.stale_while_revalidate,
-            ),
-            stale_if_error: time("stale_if_error", &written.stale_if_error, default.stale_if_error),
+            stale_while_revalidate: time("stale_while_revalidate", &written.stale_while_revalidate, grace),
+            stale_if_error: time("stale_if_error", &written.stale_if_error, grace),
+            stale_if_error_on: on.unwrap_or(default.stale_if_error_on),
+            serve_stored_if_down: written.serve_stored_if_down.unwrap_or(default.serve_stored_if_down),
             stale_if_unreachable: time(
                 "stale_if_unreachable",
                 &written.stale_if_unreachable,
@@ -221,6 +223,17 @@ impl Check<'_> {
             keying: default.keying,
             overrides: default.overrides,
         }
+    }
+
+    fn trouble(&mut self, path: &str, written: Option<&[String]>) -> Option<Trouble> {
+        let mut trouble = Trouble::none();
+        for (index, text) in written?.iter().enumerate() {
+            if !trouble.add(text) {
+                let fix = "connect, timeout, closed, invalid, or a status from 400 to 599 such as \"503\"";
+                self.wrong(&format!("{path}[{index}]"), format!("{text:?} is no condition"), fix);
+            }
+        }
+        Some(trouble)
     }
 
     fn targets(&mut self, path: &str, written: Option<&[String]>) -> Option<Vec<HeaderName>> {

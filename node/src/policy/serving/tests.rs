@@ -1,5 +1,6 @@
 use super::super::fields;
 use super::*;
+use crate::policy::trouble::Trouble;
 
 const NOW: Timestamp = Timestamp(1_795_420_800_000);
 
@@ -18,7 +19,8 @@ fn window(age: u64) -> Freshness {
 }
 
 const FRESH: Serve = Serve::Fresh;
-const MEANWHILE: Serve = Serve::StaleWhileRevalidate;
+const MEANWHILE: Serve = Serve::Stale(Leave::WhileRevalidate);
+const TAKEN: Serve = Serve::Stale(Leave::MaxStale);
 const STALE: Serve = Serve::Revalidate(Forward::Stale);
 const REQUEST: Serve = Serve::Revalidate(Forward::Request);
 
@@ -69,9 +71,9 @@ const CLIENTS: &[(&str, &str, u64, Serve, Serve)] = &[
     ("5.2.1.7: only-if-cached", "Cache-Control: only-if-cached", 0, FRESH, FRESH),
     ("5.2.1.3: min-fresh enough", "Cache-Control: min-fresh=50", 50, FRESH, FRESH),
     ("5.2.1.3: min-fresh too little", "Cache-Control: min-fresh=51", 50, FRESH, REQUEST),
-    ("5.2.1.2: max-stale within", "Cache-Control: max-stale=10", 110, STALE, MEANWHILE),
+    ("5.2.1.2: max-stale within", "Cache-Control: max-stale=10", 110, STALE, TAKEN),
     ("5.2.1.2: max-stale beyond", "Cache-Control: max-stale=10", 111, STALE, STALE),
-    ("5.2.1.2: max-stale of any age", "Cache-Control: max-stale", 999_999, STALE, MEANWHILE),
+    ("5.2.1.2: max-stale of any age", "Cache-Control: max-stale", 999_999, STALE, TAKEN),
     ("5.2.1.1: max-age and max-stale", "Cache-Control: max-age=50, max-stale=90", 110, REQUEST, REQUEST),
     ("5.2.3: unknown", "Cache-Control: nothing-to-see-here|Pragma: foo", 0, FRESH, FRESH),
 ];
@@ -141,7 +143,8 @@ fn instead_of_an_error() {
     ] {
         let (config, none) = (Config::default(), HeaderMap::new());
         assert_eq!(may_serve_on_error(&config, &none, &freshness, expired, NOW), on_error, "{rule}");
-        assert_eq!(may_serve_unreachable(&config, &none, &freshness, expired, NOW), unreachable, "{rule}");
+        let refused = may_serve_after(Kind::ConnectRefused, &config, &none, &freshness, expired, NOW);
+        assert_eq!(refused, unreachable, "{rule}");
     }
 }
 
@@ -182,9 +185,64 @@ fn a_clients_stale_if_error_counts_where_the_site_lets_it() {
 }
 
 #[test]
-fn errors_are_four() {
-    let errors: Vec<u16> = (100..600).filter(|code| is_error(StatusCode::from_u16(*code).unwrap())).collect();
-    assert_eq!(errors, [500, 502, 503, 504], "5861 4");
+fn what_the_site_calls_an_error() {
+    let mut only = Trouble::none();
+    assert!(only.add("timeout"));
+    let config =
+        Config { stale_if_error_on: only, stale_if_unreachable: Duration::ZERO, ..Config::default() };
+    let leave = Freshness { stale_if_error: Duration::from_secs(60), ..aged(101) };
+    for (kind, expected) in [
+        (Kind::FirstByteTimeout, true),
+        (Kind::ConnectRefused, false),
+        (Kind::BadAnswer, false),
+        (Kind::ClosedEarly, false),
+    ] {
+        let none = HeaderMap::new();
+        assert_eq!(may_serve_after(kind, &config, &none, &leave, false, NOW), expected, "5861 4: {kind:?}");
+    }
+}
+
+#[test]
+fn an_origin_that_is_down() {
+    let config = Config { serve_stored_if_down: true, ..Config::default() };
+    let (down, none) = (Kind::ConnectRefused, HeaderMap::new());
+    let years = aged(999_999_999);
+    for (rule, kind, freshness, expired, expected) in [
+        ("ours: however stale", down, years, false, true),
+        ("ours: must-revalidate, s-maxage", down, Freshness { must_revalidate: true, ..years }, false, true),
+        ("ours: softly purged", down, years, true, true),
+        ("5.2.2.4: never with no-cache", down, Freshness { no_cache: true, ..years }, false, false),
+        (
+            "nor what was never fresh and must be asked about",
+            down,
+            Freshness { must_revalidate: true, lifetime: Duration::ZERO, ..years },
+            false,
+            false,
+        ),
+        ("an error is an answer", Kind::ErrorStatus, years, false, false),
+        ("so is a broken one", Kind::BadAnswer, years, false, false),
+    ] {
+        assert_eq!(may_serve_after(kind, &config, &none, &freshness, expired, NOW), expected, "{rule}");
+        assert!(is_kept(&config, &freshness, NOW), "{rule}");
+    }
+}
+
+#[test]
+fn how_long_an_answer_is_kept() {
+    let day = Duration::from_secs(86_400);
+    let config = Config { keep: 2 * day, ..Config::default() };
+    for (rule, age, stale_if_error, expected) in [
+        ("fresh", 99, Duration::ZERO, true),
+        ("up to keep after its lifetime", 100 + 2 * 86_400, Duration::ZERO, true),
+        ("no longer", 101 + 2 * 86_400, Duration::ZERO, false),
+        ("5861 4: but for as long as it may be needed", 101 + 2 * 86_400, 3 * day, true),
+    ] {
+        let freshness = Freshness { stale_if_error, ..aged(age) };
+        assert_eq!(is_kept(&config, &freshness, NOW), expected, "{rule}");
+    }
+    let short = Config { keep: Duration::ZERO, ..Config::default() };
+    assert!(is_kept(&short, &aged(100 + 86_400), NOW), "4.2.4: while the origin may be unreachable");
+    assert!(!is_kept(&short, &aged(101 + 86_400), NOW));
 }
 
 #[test]
