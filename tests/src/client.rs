@@ -12,7 +12,7 @@ use crate::case::Case;
 use crate::gate::moment;
 use crate::wire::{Head, Length, Wire};
 
-/// Longest time a case waits for anything from a node.
+/// Longest silence of a node.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One request to ask.
@@ -93,7 +93,7 @@ impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("the node listens");
         stream.set_nodelay(true).expect("an open socket");
-        Self { wire: Wire::new(stream), case: None }
+        Self { wire: Wire::new(stream).impatient(PATIENCE), case: None }
     }
 
     /// Connects as soon as somebody listens there; `None` once `give_up` says so.
@@ -110,7 +110,7 @@ impl Client {
     /// The same over a stream that is there already (TLS).
     #[must_use]
     pub fn over(stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static) -> Self {
-        Self { wire: Wire::new(stream), case: None }
+        Self { wire: Wire::new(stream).impatient(PATIENCE), case: None }
     }
 
     /// Counts its answers for `case`.
@@ -220,10 +220,9 @@ impl Client {
             204 | 304 => Length::Exactly(0),
             _ => head.length(Length::ToTheEnd)?,
         };
-        let end = match tokio::time::timeout(PATIENCE, self.wire.body(length, take)).await {
-            Ok(Ok(())) => End::Whole,
-            Ok(Err(why)) => End::Cut(why),
-            Err(_) => End::Cut("nothing more in time".into()),
+        let end = match self.wire.body(length, take).await {
+            Ok(()) => End::Whole,
+            Err(why) => End::Cut(why),
         };
         let answer = Answer { status, fields: head.fields.clone(), body: Bytes::new(), end };
         if let Some(case) = &self.case {

@@ -1,5 +1,7 @@
 //! HTTP/1.1 framing to the byte, for both ends of a case: nothing is tolerated, nothing is hidden.
 
+use std::time::Duration;
+
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -11,6 +13,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 pub(crate) struct Wire {
     io: Box<dyn Io>,
     ahead: BytesMut,
+    /// Longest silence; none is for ever.
+    patience: Option<Duration>,
 }
 
 /// The head of a message as it came.
@@ -49,7 +53,12 @@ impl Head {
 
 impl Wire {
     pub(crate) fn new(io: impl Io + 'static) -> Self {
-        Self { io: Box::new(io), ahead: BytesMut::new() }
+        Self { io: Box::new(io), ahead: BytesMut::new(), patience: None }
+    }
+
+    /// Takes a silence of `patience` for an error.
+    pub(crate) fn impatient(self, patience: Duration) -> Self {
+        Self { patience: Some(patience), ..self }
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
@@ -64,10 +73,14 @@ impl Wire {
     /// Reads more; false at the end of the stream.
     async fn fill(&mut self) -> Result<bool, String> {
         self.ahead.reserve(64 * 1024);
-        match self.io.read_buf(&mut self.ahead).await {
-            Ok(count) => Ok(count > 0),
-            Err(error) => Err(format!("closed: {error}")),
-        }
+        let read = self.io.read_buf(&mut self.ahead);
+        let read = match self.patience {
+            Some(patience) => {
+                tokio::time::timeout(patience, read).await.map_err(|_| "nothing more in time")?
+            }
+            None => read.await,
+        };
+        read.map(|count| count > 0).map_err(|error| format!("closed: {error}"))
     }
 
     /// The next head; `None` when the peer closed before its first byte.
