@@ -1,5 +1,7 @@
 //! What an answer's head must be like (RFC 9112 6.3), and what it says about its connection.
 
+use std::time::Duration;
+
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, response};
 
@@ -83,6 +85,17 @@ fn number(digits: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
+/// How long the origin lets this connection lie unused, by its `Keep-Alive: timeout=SECONDS` (RFC 2068 19.7.1.1), less
+/// the second in which it may be closing while the next request is on its way. That request is lost if it has a body.
+pub(super) fn patience(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all("keep-alive").iter().filter_map(|value| value.to_str().ok());
+    let mut parameters =
+        values.flat_map(|value| value.split(',')).filter_map(|one| one.trim().split_once('='));
+    let (_, seconds) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
+    let seconds = number(seconds.trim().as_bytes())?;
+    Some(Duration::from_secs(seconds.saturating_sub(1)))
+}
+
 fn says_close(headers: &HeaderMap) -> bool {
     headers
         .get_all(CONNECTION)
@@ -94,6 +107,28 @@ fn says_close(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_long_a_connection_may_lie_unused() {
+        let rows: [(&[&'static str], Option<u64>); 9] = [
+            (&[], None),
+            (&["timeout=5"], Some(4)),
+            (&["timeout=5, max=1000"], Some(4)),
+            (&["max=1000", "Timeout = 60"], Some(59)),
+            (&["timeout=1"], Some(0)),
+            (&["timeout=0"], Some(0)),
+            (&["timeout=soon"], None),
+            (&["max=7"], None),
+            (&["timeout"], None),
+        ];
+        for (values, wanted) in rows {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("keep-alive", HeaderValue::from_static(value));
+            }
+            assert_eq!(patience(&headers), wanted.map(Duration::from_secs), "{values:?}");
+        }
+    }
 
     fn head(version: Version, status: u16, fields: &[(&'static str, &'static str)]) -> response::Parts {
         let mut head = http::Response::new(()).into_parts().0;

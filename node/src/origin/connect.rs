@@ -64,7 +64,7 @@ async fn open(live: &Live, address: SocketAddr) -> Result<Link, Error> {
         .map_err(|error| Error::origin(Kind::ConnectRefused, Retry::Safe, error))?;
     // What goes wrong is told to whoever sent the request; on an unused connection nobody needs to know.
     let task = tasks::spawn("origin-connection", async move { drop(connection.await) });
-    Ok(Link { sender, meter, socket, task: task.abort_handle() })
+    Ok(Link { sender, meter, socket, task: task.abort_handle(), patience: None })
 }
 
 /// What ended a handshake.

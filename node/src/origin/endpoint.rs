@@ -97,6 +97,8 @@ pub(super) struct Link {
     /// Gone when the connection is.
     pub(super) socket: Weak<TcpStream>,
     pub(super) task: AbortHandle,
+    /// How long it may lie unused, by what its origin said of that; none where it said nothing.
+    pub(super) patience: Option<Duration>,
 }
 
 impl Link {
@@ -191,13 +193,18 @@ impl Live {
         while at > 0 {
             at -= 1;
             let (link, since) = &unused[at];
-            if now.duration_since(*since) >= self.idle_timeout || !link.is_usable() {
+            if self.is_old(link, now.duration_since(*since)) || !link.is_usable() {
                 unused.remove(at);
             } else if link.sender.is_ready() {
                 return Some(unused.remove(at).0);
             }
         }
         None
+    }
+
+    /// Whether a connection has lain unused for so long that its origin may be closing it just now.
+    fn is_old(&self, link: &Link, unused: Duration) -> bool {
+        unused >= link.patience.map_or(self.idle_timeout, |patience| patience.min(self.idle_timeout))
     }
 
     /// Closes unused connections as far as one more would be too many; the caller has its seat already.
@@ -239,7 +246,7 @@ impl Live {
         let now = Instant::now();
         for carries in [Carries::Heads, Carries::Bodies] {
             idle.of(carries).retain(|(link, since)| {
-                now.duration_since(*since) < self.idle_timeout && !link.sender.is_closed()
+                !self.is_old(link, now.duration_since(*since)) && !link.sender.is_closed()
             });
         }
         idle.reaped = idle.len() > 0;

@@ -95,6 +95,7 @@ async fn exchange(
     let shape = flooded
         .and_then(|()| answer::judge(&head, &method))
         .map_err(|why| refuse(Kind::BadAnswer, format_args!("{endpoint}: {why}")))?;
+    lease.link().patience = answer::patience(&head.headers);
     clean(&mut head);
     let body = body(incoming, lease, shape.reusable, config.between_bytes_timeout);
     let close_delimited = shape.close_delimited;

@@ -58,6 +58,19 @@ async fn not_when_the_origin_says_close() {
 }
 
 #[tokio::test]
+async fn not_when_the_origin_is_about_to_close() {
+    for (keep, accepted) in [("timeout=1", 2), ("timeout=5, max=99", 1)] {
+        let promise = format!("HTTP/1.1 200 OK\r\nKeep-Alive: {keep}\r\nContent-Length: 2\r\n\r\nok");
+        let origin =
+            Origin::play(vec![vec![Step::Hear, say(&promise), Step::Hear, say(OK), Step::Hang], polite()])
+                .await;
+        let pool = pool(&origin);
+        assert_eq!((fetch(&pool).await, fetch(&pool).await), ("ok".into(), "ok".into()));
+        assert_eq!(origin.accepted(), accepted, "{keep}");
+    }
+}
+
+#[tokio::test]
 async fn not_when_the_body_was_left_unread() {
     let long = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nbegun";
     for read_some in [false, true] {
