@@ -3,7 +3,7 @@
 
 BASE=${BASE:-9500}
 ORIGIN=$((BASE + 99))
-declare -A NUMBER=([nginx]=1 [varnish]=2 [haproxy]=3 [ats]=4 [larder]=5)
+declare -A NUMBER=([nginx]=1 [varnish]=2 [haproxy]=3 [ats]=4 [larder]=5 [floor]=6)
 
 port() { echo $((BASE + NUMBER[$1])); }
 tls_port() { echo $((BASE + 50 + NUMBER[$1])); }
@@ -14,7 +14,7 @@ installed() {
   varnish) [ -x /usr/sbin/varnishd ] ;;
   haproxy) [ -x /usr/sbin/haproxy ] ;;
   ats) [ -x /usr/bin/traffic_server ] ;;
-  larder) true ;;
+  larder | floor) true ;;
   esac
 }
 
@@ -51,6 +51,10 @@ start() {
     ;;
   haproxy) taskset -c 0 haproxy -D -p "$DIR/haproxy.pid" -f "$(filled haproxy.cfg haproxy)" ;;
   ats) start_ats ;;
+  floor)
+    taskset -c 0 "$FLOOR" "127.0.0.1:$(port floor)" >"$DIR/floor.log" 2>&1 &
+    echo $! >"$DIR/floor.pid"
+    ;;
   larder)
     rm -rf "$DIR/larder-cache"
     [ -f "$DIR/admin.token" ] || (umask 077 && head -c 24 /dev/urandom | base64 >"$DIR/admin.token")
@@ -97,4 +101,25 @@ answers() {
   done
   echo "$1 does not answer" >&2
   return 1
+}
+
+# The processes of a server: the one that was started and what it has started.
+processes() {
+  local all next
+  all=$(cat "$DIR/$1.pid")
+  next=$all
+  while next=$(for pid in $next; do pgrep -P "$pid"; done) && [ -n "$next" ]; do all="$all $next"; done
+  echo $all
+}
+
+# Processor time of a server so far: "user system", in ticks of 10 ms.
+ticks() {
+  for pid in $(processes "$1"); do cat "/proc/$pid/stat" 2>/dev/null; done |
+    sed 's/.*) //' | awk '{ user += $12; system += $13 } END { print user + 0, system + 0 }'
+}
+
+# Resident memory of a server, MiB. What its processes share is counted once for each.
+resident() {
+  for pid in $(processes "$1"); do grep VmRSS "/proc/$pid/status" 2>/dev/null; done |
+    awk '{ sum += $2 } END { printf "%.0f\n", sum / 1024 }'
 }
