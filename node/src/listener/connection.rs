@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use http::{HeaderValue, Request, Version, header};
 use http_body::Body as _;
@@ -254,9 +254,14 @@ where
 {
     fn execute(&self, stream: F) {
         let taking = self.newest.lock().take().unwrap_or_default();
+        let mut stream = Box::pin(stream);
+        // A hit is over with the first look at it. Whatever is not is looked at again by its task, so that nothing waits
+        // for a waker that does nothing.
+        if stream.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+            return;
+        }
         let link = self.link.clone();
         tasks::spawn("http2 stream", async move {
-            let mut stream = pin!(stream);
             let mut alarm = Alarm::default();
             let finished = poll_fn(|cx| {
                 if stream.as_mut().poll(cx).is_ready() {
