@@ -131,7 +131,7 @@ pub fn refresh(
 }
 
 /// Whether what is stored may be given out although it is stale, because the fetch failed in this way
-/// (RFC 9111 4.2.4, RFC 5861 4). What was purged or replaced meanwhile never.
+/// (RFC 9111 4.2.4, RFC 5861 4). What was purged or replaced meanwhile never, nor what is doubted.
 pub async fn may_stand_in(
     worker: &Worker,
     site: &Site,
@@ -140,6 +140,9 @@ pub async fn may_stand_in(
     stale: &Hit<Stored>,
 ) -> bool {
     let Some(stored) = stale.entry.head().answer() else { return false };
+    if worker.core.fence.doubts(stale.entry.born()) {
+        return false;
+    }
     let (policy, now) = (&site.config.policy, worker.core.clock.now());
     let request = &exchange.request.headers;
     serving::may_serve_after(kind, policy, request, &stored.freshness, stale.expired, now)

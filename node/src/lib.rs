@@ -3,9 +3,9 @@
 //! `ARCHITECTURE.md` is the map. A file imports only from below its own floor; siblings never meet:
 //!
 //! ```text
-//! main > cli > demo > node > config > admin listener > proxy purge > boarding > admit deliver depart fetch pass >
-//! worker > outcome > route filter cache coalesce > origin transform rescue access_log > policy > context >
-//! error status > http clock limits target tasks telemetry
+//! main > cli > demo > node > config > admin listener > proxy > boarding > admit deliver depart fetch pass purging >
+//! worker > outcome > purge > route filter cache coalesce > origin transform rescue access_log > policy > context >
+//! error status > http clock limits target tasks telemetry fence
 //! ```
 
 pub mod access_log;
@@ -21,6 +21,7 @@ pub mod deliver;
 pub mod demo;
 pub mod depart;
 pub mod error;
+pub mod fence;
 pub mod fetch;
 pub mod http;
 pub mod limits;
@@ -32,6 +33,7 @@ pub mod pass;
 pub mod policy;
 pub mod proxy;
 pub mod purge;
+pub mod purging;
 pub mod rescue;
 pub mod route;
 pub mod status;

@@ -208,11 +208,44 @@ pub const PURGE_SELECTORS_MAX: usize = 10_000;
 pub const PURGE_ID_BYTES_MAX: usize = 128;
 /// Bytes of the author and of the reason of a purge, each.
 pub const PURGE_TEXT_BYTES_MAX: usize = 1024;
-/// Ids of purges remembered, so that repeating one does nothing; about 3 MiB.
-pub const PURGE_IDS_MAX: usize = 10_000;
+/// Ids of purges remembered, so that repeating one does nothing; about 12 MiB. Four times what a log holds: nodes of a fleet
+/// send each other what is in their logs, and an id that one has forgotten and another one has not would go round for ever.
+pub const PURGE_IDS_MAX: usize = 40_000;
 /// Purges in one listing of the history.
 pub const PURGES_LISTED_MAX: usize = 1000;
 /// Bytes of selectors in one listing of the history.
 pub const PURGES_LISTED_BYTES_MAX: usize = 4 * MIB;
 /// Mistakes of one purge told one by one.
 pub const PURGE_MISTAKES_TOLD_MAX: usize = 10;
+
+// --- the fleet ---
+
+/// Nodes of a fleet: each reads the logs of all others, and connections grow with the square.
+pub const FLEET_PEERS_MAX: usize = 64;
+/// Time to connect to a peer, TLS included.
+pub const FLEET_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time a node lets another one wait for purges to come before it says that there are none.
+pub const FLEET_WAIT: Duration = Duration::from_secs(10);
+/// Longest silence of a peer beyond that; then it counts as cut off.
+pub const FLEET_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time before a peer that could not be read is asked again, doubled up to [`FLEET_PAUSE_MAX`].
+pub const FLEET_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// See [`FLEET_PAUSE_MIN`].
+pub const FLEET_PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Time between two comparisons of whole logs.
+pub const FLEET_COMPARE_PAUSE: Duration = Duration::from_secs(600);
+/// Purges fetched one by one after such a comparison.
+pub const FLEET_COMPARED_MAX: usize = 1000;
+/// Purges in one page of a log.
+pub const FLEET_PAGE_MAX: usize = 1000;
+/// Bytes of selectors in one page of a log, unless a single purge has more.
+pub const FLEET_PAGE_SELECTOR_BYTES_MAX: usize = 4 * MIB;
+/// Bytes of one page as JSON: a single purge may be as large as the store takes, with every byte of it escaped.
+pub const FLEET_PAGE_BYTES_MAX: usize = 64 * MIB;
+/// Time to catch up before a node is ready without, by default.
+pub const FLEET_CATCH_UP_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time to wait for the confirmations of other nodes when the caller names none.
+pub const FLEET_CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
+
+const _: () = assert!(FLEET_WAIT.as_secs() < ADMIN_WORK_TIMEOUT.as_secs());
+const _: () = assert!(FLEET_CONFIRM_TIMEOUT.as_secs() < ADMIN_WORK_TIMEOUT.as_secs());

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::start::StartError;
 use crate::listener::{Loaded, Shared};
-use crate::purge::{Gate, Purges};
+use crate::purge::{Fleet, Gate, Purges};
 use crate::telemetry::lines::Bounds;
 use crate::telemetry::trace;
 use crate::worker::{Core, Worker};
@@ -58,6 +58,8 @@ struct Control {
     /// Who may use the admin listener; none where there is no admin listener.
     gate: Option<Arc<Gate>>,
     purges: Arc<Purges>,
+    /// Its part in the fleet, if it has one.
+    fleet: Option<Arc<Fleet>>,
     /// The certificates in force.
     certificates: Mutex<Vec<Loaded>>,
     /// The node's own log, if it has one.
@@ -189,6 +191,9 @@ impl Node {
     /// Stops accepting; what is in flight is answered within the drain timeout.
     pub fn drain(&self) {
         tracing::info!("draining");
+        if let Some(fleet) = &self.control.fleet {
+            fleet.end();
+        }
         self.control.shared.drain();
     }
 

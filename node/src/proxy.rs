@@ -1,5 +1,4 @@
 //! The life of a request, top to bottom.
-//!
 //! ```text
 //! request -> site -+- refused --------------------------+
 //!                  +- key -> lookup -+- fresh ----------+
@@ -26,7 +25,7 @@ use crate::policy::validation;
 use crate::rescue::{self, Refusal};
 use crate::status::{Forward, Served};
 use crate::worker::{Site, Worker};
-use crate::{admit, boarding, deliver, depart, pass};
+use crate::{admit, boarding, deliver, depart, pass, purging};
 
 /// One request on its way through a site.
 struct Journey<'a> {
@@ -72,13 +71,13 @@ impl Journey<'_> {
 
     /// Whether a stored answer may be given out; `None` where what lies there is none, or is past its `keep`.
     fn verdict(&self, hit: &Hit<Stored>) -> Option<Serve> {
-        let (request, answer) = (&self.exchange.request.headers, answer(hit)?);
-        let (policy, now) = (&self.site.config.policy, self.exchange.now);
-        let kept = serving::is_kept(policy, &answer.freshness, now);
-        kept.then(|| serving::serve(policy, request, &answer.freshness, hit.expired, now))
+        self.worker.verdict(self.site, self.exchange, hit, answer(hit)?)
     }
 
     async fn begin(mut self, body: Body) -> Response {
+        if purging::is_asked(self.exchange) {
+            return purging::answer(self.worker, self.site, self.exchange).await;
+        }
         if let Some(why) = self.exchange.passes {
             return self.pass(why, None, body).await;
         }

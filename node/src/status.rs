@@ -17,12 +17,22 @@ pub enum Served {
     Refused,
     /// By the node itself, because something failed.
     Failed,
+    /// By the node itself: a purge, done or refused.
+    Purge,
 }
 
 impl Served {
     /// Every way, for the label sets of metrics.
-    pub const ALL: [Self; 7] =
-        [Self::Hit, Self::Stale, Self::Revalidated, Self::Miss, Self::Pass, Self::Refused, Self::Failed];
+    pub const ALL: [Self; 8] = [
+        Self::Hit,
+        Self::Stale,
+        Self::Revalidated,
+        Self::Miss,
+        Self::Pass,
+        Self::Refused,
+        Self::Failed,
+        Self::Purge,
+    ];
 
     /// The spelling for log and metric.
     #[must_use]
@@ -35,6 +45,7 @@ impl Served {
             Self::Pass => "pass",
             Self::Refused => "refused",
             Self::Failed => "failed",
+            Self::Purge => "purge",
         }
     }
 }

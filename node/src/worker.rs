@@ -6,18 +6,23 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
+use larder_store::Hit;
 
 use crate::access_log::Log;
 use crate::cache::Cache;
+use crate::cache::stored::{Answer, Stored};
 use crate::clock::Clock;
 use crate::coalesce::Flights;
 use crate::context::Exchange;
 use crate::error::{Error, Kind};
+use crate::fence::Fence;
 use crate::origin::{self, Pool, forward};
 use crate::outcome::Outcome;
+use crate::policy::serving::{self, Serve};
 use crate::policy::targeted::{OUR_CAPABILITY, SURROGATE_CAPABILITY, SURROGATE_CONTROL};
+use crate::purge::Purges;
 use crate::route::{SiteConfig, Sites};
-use crate::status::NotStored;
+use crate::status::{Forward, NotStored};
 use crate::telemetry::metric::{self, Metrics};
 use crate::transform::headers::Signature;
 
@@ -33,6 +38,10 @@ pub struct Core {
     pub object_max: u64,
     /// Fetches on their way.
     pub flights: Arc<Flights<Outcome>>,
+    /// Its purges.
+    pub purges: Arc<Purges>,
+    /// What is stored and not to be believed.
+    pub fence: Arc<Fence>,
     /// Numbers for the operator.
     pub metrics: Metrics,
     /// One line per exchange.
@@ -100,6 +109,26 @@ impl Core {
 }
 
 impl Worker {
+    /// Whether a stored answer may be given out: what is doubted only after the origin has confirmed it. `None` where it is
+    /// past its `keep`.
+    #[must_use]
+    pub fn verdict(
+        &self,
+        site: &Site,
+        exchange: &Exchange,
+        hit: &Hit<Stored>,
+        answer: &Answer,
+    ) -> Option<Serve> {
+        let (policy, request, now) = (&site.config.policy, &exchange.request.headers, exchange.now);
+        if !serving::is_kept(policy, &answer.freshness, now) {
+            return None;
+        }
+        if self.core.fence.doubts(hit.entry.born()) {
+            return Some(Serve::Revalidate(Forward::Stale));
+        }
+        Some(serving::serve(policy, request, &answer.freshness, hit.expired, now))
+    }
+
     /// The head that the origin of `site` gets for a request with the fields `client`.
     ///
     /// # Errors

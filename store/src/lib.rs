@@ -89,6 +89,8 @@ mod key;
 #[cfg(feature = "engine")]
 mod limits;
 #[cfg(feature = "engine")]
+mod memo;
+#[cfg(feature = "engine")]
 mod memory;
 pub mod purge;
 #[cfg(feature = "engine")]
@@ -120,6 +122,8 @@ mod engine {
     pub use crate::error::{NotKept, OpenError, PurgeError, ReadError, WriteError};
     pub use crate::key::{Key, KeyRef};
     pub use crate::limits::TAGS_MAX;
+    pub use crate::memo::{Memo, Noted};
+    pub use crate::purge::ledger::Past;
     pub use crate::reader::Reader;
     pub use crate::stats::{Events, Stats};
     pub use crate::store::{Store, Survey};

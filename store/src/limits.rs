@@ -62,6 +62,9 @@ pub(crate) const FOLD_AGE: Duration = Duration::from_secs(15 * 60);
 /// Time between two sweeps for dead entries.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
+/// Bytes of a memo: a few lines for each of a few dozen other nodes.
+pub(crate) const MEMO_BYTES_MAX: usize = 256 * KIB;
+
 // --- threads and queues ---
 
 /// Turns of the maintenance thread.

@@ -18,7 +18,7 @@ use crate::fill::{Fill, Flight};
 use crate::key::{Key, KeyRef};
 use crate::limits::{BEHIND_BYTES_MIN, FLIGHT_BYTES_MIN, MEMORY_OBJECT_BYTES_MAX, TAGS_MAX};
 use crate::memory::Memory;
-use crate::purge::ledger::Ledger;
+use crate::purge::ledger::{Ledger, Past};
 use crate::purge::tables::{Tables, tag_hash};
 use crate::purge::{Purge, Receipt, Recorded, Seq};
 use crate::stats::{Counters, Stats};
@@ -180,6 +180,12 @@ impl<H: Head> Store<H> {
     #[must_use]
     pub fn history(&self) -> Vec<Recorded> {
         self.0.ledger.history()
+    }
+
+    /// The remembered purges after `after`, oldest first: at most `count`, and no more when their texts have `bytes`.
+    #[must_use]
+    pub fn past(&self, after: Seq, count: usize, bytes: usize) -> Past {
+        self.0.ledger.past(after, count, bytes)
     }
 
     /// A look at the counters.

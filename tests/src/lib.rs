@@ -10,8 +10,10 @@
 mod answer;
 mod case;
 mod client;
+pub mod fleet;
 mod gate;
 pub mod h2;
+pub mod link;
 pub mod metrics;
 pub mod nginx;
 mod node;

@@ -3,12 +3,13 @@
 //! ```text
 //! reply.rs   answers and errors as JSON                                health.rs  /livez /readyz /metrics /status
 //! purge.rs   /purge /purges  inspect.rs /cache                          reload.rs  /reload
-//! compat/    purges in the words of other services
+//! compat/    purges in the words of other services                     fleet.rs   /fleet: what nodes tell each other
 //! ```
 //!
 //! It knows the rest of the node only through the functions in [`Admin`].
 
 mod compat;
+mod fleet;
 mod health;
 mod inspect;
 mod purge;
@@ -30,7 +31,7 @@ use serde_json::Value;
 use crate::http::Response;
 use crate::limits;
 pub use crate::purge::{CameFrom, Gate};
-use crate::purge::{Denied, Narrow, Pass, Pending, Purges};
+use crate::purge::{Denied, Fleet, Narrow, Pass, Pending, Purges, carries};
 
 /// Reasons why something is not so; none when it is.
 pub type Reasons = Vec<String>;
@@ -72,6 +73,8 @@ pub struct Admin {
     pub hosts: Box<HostsOf>,
     /// Purges and their history.
     pub purges: Arc<Purges>,
+    /// The node's part in its fleet, if it has one.
+    pub fleet: Option<Arc<Fleet>>,
     /// Why the process should be restarted.
     pub alive: Box<dyn Fn() -> Reasons + Send + Sync>,
     /// Why it should get no traffic now: starting, draining.
@@ -86,6 +89,13 @@ pub struct Admin {
     pub facts: Box<dyn Fn() -> Facts + Send + Sync>,
 }
 
+impl Admin {
+    /// Whether the request carries the token of the fleet's nodes.
+    fn is_peer(&self, head: &Parts) -> bool {
+        self.fleet.as_ref().is_some_and(|fleet| carries(&head.headers, fleet.token()))
+    }
+}
+
 /// What can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
@@ -97,6 +107,7 @@ enum Route {
     Purges,
     Cache,
     Reload,
+    Fleet(fleet::Call),
 }
 
 impl Route {
@@ -110,6 +121,9 @@ impl Route {
             "/purges" => Self::Purges,
             "/cache" => Self::Cache,
             "/reload" => Self::Reload,
+            "/fleet" => Self::Fleet(fleet::Call::Told),
+            "/fleet/purges" => Self::Fleet(fleet::Call::Purges),
+            "/fleet/ids" => Self::Fleet(fleet::Call::Ids),
             _ => return None,
         })
     }
@@ -139,7 +153,7 @@ where
         return compat::serve(call, request, &admin).await;
     }
     let Some(route) = Route::of(request.uri().path()) else {
-        let hint = "there are /livez /readyz /metrics /status /purge /purges /cache /reload";
+        let hint = "there are /livez /readyz /metrics /status /purge /purges /cache /fleet /reload";
         return reply::error(StatusCode::NOT_FOUND, "no such path", hint);
     };
     let method = request.method();
@@ -149,8 +163,10 @@ where
         return reply::wrong_method(if route.changes() { "POST" } else { "GET, HEAD" });
     }
     let (head, body) = request.into_parts();
-    let pass = if route.open() { None } else { admin.gate.admits(&head) };
+    let peer = matches!(route, Route::Fleet(_)) && admin.is_peer(&head);
+    let pass = if route.open() || peer { None } else { admin.gate.admits(&head) };
     match &pass {
+        _ if peer => {}
         None if !route.open() => return reply::refused(&purge::Refused::unauthorised()),
         Some(pass) if !(pass.is_full() || route.narrow()) => {
             let error = format!("{} needs the token of [admin] token_file", head.uri.path());
@@ -181,5 +197,6 @@ where
         Route::Purges => purge::history(head.uri.query(), admin).await,
         Route::Cache => inspect::inspect(head.uri.query(), admin).await,
         Route::Reload => reload::reload(admin).await,
+        Route::Fleet(call) => fleet::serve(call, &head, admin).await,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -9,10 +10,12 @@ use http::request::Parts;
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use larder_store::PurgeError;
+use serde::Serialize;
 
-use super::{Admin, inspect, reply};
+use super::{Admin, fleet, inspect, reply};
 use crate::http::Response;
 use crate::limits;
+use crate::purge::fleet::{Confirmed, Wait};
 use crate::purge::{Denied, Failed, Invalid, Narrow, Order, Pass, Receipt, known};
 
 /// Purges told when no limit is given.
@@ -91,13 +94,31 @@ where
 {
     let done = async {
         let pass = pass.ok_or_else(Refused::unauthorised)?;
+        let wait = fleet::wait(head.uri.query())?;
         let order = admin.purges.parse(&read(body).await?)?;
-        place(head, order, pass, admin).await
+        let receipt = place(head, order, pass, admin).await?;
+        Ok(match wait.filter(|_| !receipt.dry_run) {
+            None => reply::json(StatusCode::OK, &receipt),
+            Some(wait) => everywhere(&receipt, wait, admin).await,
+        })
     };
     match done.await {
-        Ok(receipt) => reply::json(StatusCode::OK, &receipt),
+        Ok(answer) => answer,
         Err(refused) => reply::refused(&refused),
     }
+}
+
+/// The receipt with those of the other nodes; 202 where some are missing.
+async fn everywhere(receipt: &Receipt, wait: (Wait, Duration), admin: &Admin) -> Response {
+    #[derive(Serialize)]
+    struct Told<'a> {
+        #[serde(flatten)]
+        receipt: &'a Receipt,
+        fleet: Confirmed,
+    }
+    let fleet = fleet::confirmed(admin, receipt.sequence, wait).await;
+    let status = if fleet.done { StatusCode::OK } else { StatusCode::ACCEPTED };
+    reply::json(status, &Told { receipt, fleet })
 }
 
 /// Carries out an order if all of it lies within what the token is for.

@@ -33,6 +33,7 @@ pub(super) fn stage(ledger: Fake) -> Stage {
         knows: Box::new(|host| host != "unknown"),
         hosts: Box::new(hosts),
         purges: purges(&ledger),
+        fleet: None,
         alive: Box::new(move || alive.lock().clone()),
         ready: Box::new(move || ready.lock().clone()),
         metrics: Box::new(|| "larder_up 1\n# EOF\n".to_owned()),

@@ -26,6 +26,8 @@ pub struct File {
     pub admin: Option<Admin>,
     /// Logs.
     pub log: Log,
+    /// The other nodes, so that a purge on one of them is a purge here. Left out, this node is alone.
+    pub fleet: Option<Fleet>,
     /// What is served, and from where; at least one.
     pub site: Vec<Site>,
 }
@@ -130,6 +132,21 @@ pub struct Token {
     pub rate: Option<u64>,
 }
 
+/// The other nodes.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fleet {
+    /// Admin listeners of the other nodes, such as `http://10.0.0.2:9901`; this node's own may be among them.
+    pub peers: Vec<String>,
+    /// File with the token that all nodes of the fleet show each other; readable by its owner only.
+    pub token_file: Option<String>,
+    /// PEM file of the CA certificates trusted for `https` peers. Default: those of the system.
+    pub ca_file: Option<String>,
+    /// Time to catch up on missed purges after a start. Then the node is ready without, but serves what it had stored only
+    /// when the origin has confirmed it. Default: `30s`.
+    pub catch_up_timeout: Option<Time>,
+}
+
 /// Logs.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -195,6 +212,20 @@ pub struct Site {
     pub key: rule::Key,
     /// What is special about some paths; the first that matches a request is the only one.
     pub rule: Vec<rule::Rule>,
+    /// Who may send `PURGE` to the site itself. Left out, nobody: it is answered with 405.
+    pub purge: Option<SitePurge>,
+}
+
+/// Who may send `PURGE` to the site itself: the networks, or whoever has the token.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SitePurge {
+    /// Networks or addresses, such as `10.0.0.0/8`; of the connection, whatever a request says of itself.
+    pub networks: Vec<String>,
+    /// File with a token for `Authorization: Bearer` or `Fastly-Key`; readable by its owner only.
+    pub token_file: Option<String>,
+    /// Take tags in Surrogate-Key, Cache-Tag or xkey; they reach every site. Default: where the node has one site only.
+    pub tags: Option<bool>,
 }
 
 /// Where answers come from.

@@ -51,6 +51,8 @@ pub struct Node {
     pub log: access_log::Config,
     /// What the node says of itself on stderr.
     pub log_level: LevelFilter,
+    /// The other nodes, if there are some.
+    pub fleet: Option<purge::fleet::Config>,
     /// The sites; at least one.
     pub sites: Vec<route::SiteConfig>,
     /// Hashes of the certificates it refers to: the same path may have another content at the next reload.

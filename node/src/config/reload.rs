@@ -41,6 +41,7 @@ pub fn apply(old: &Node, new: &mut Node) -> Changes {
     keep_listeners(&mut changes.needs_restart, old, new);
     keep_certificates(&mut changes.needs_restart, old, new);
     keep_admin(&mut changes, old, new);
+    keep(&mut changes.needs_restart, "fleet", &old.fleet, &mut new.fleet);
     let applied = &mut changes.applied;
     limits(applied, &old.limits, &new.limits);
     certificates(applied, old, new);
@@ -192,6 +193,7 @@ fn sites(changes: &mut Vec<String>, old_node: &Node, new_node: &Node) {
                     ("compression", before.compress != site.compress),
                     ("request_body_max", before.request_body_max != site.request_body_max),
                     ("show_tags", before.show_tags != site.show_tags),
+                    ("purge", before.purge != site.purge),
                 ];
                 let changed = parts.iter().filter(|(_, changed)| *changed).map(|(part, _)| *part);
                 let changed = changed.collect::<Vec<_>>().join(", ");

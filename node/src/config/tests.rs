@@ -57,6 +57,8 @@ fn folder() -> tempfile::TempDir {
         ("key.pem", pair.signing_key.serialize_pem()),
         ("key2.pem", other.serialize_pem()),
         ("admin.token", "0123456789abcdef0123\n".to_owned()),
+        ("cms.token", "cms-0123456789abcdef\n".to_owned()),
+        ("fleet.token", "fleet-0123456789abcdef\n".to_owned()),
     ] {
         put(&folder, name, &text);
     }

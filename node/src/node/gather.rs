@@ -1,10 +1,12 @@
 //! Every part's numbers in one scrape. Each name is in `docs/metrics.md`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Control, Totals};
 use crate::error::Kind;
 use crate::listener::{Refusal, Timeout};
+use crate::purge::fleet::Counts;
 use crate::purge::{Kind as PurgeKind, Narrow};
 use crate::status::Served;
 use crate::telemetry::metric::Samples;
@@ -18,6 +20,7 @@ pub(super) fn register(control: &Arc<Control>) {
             process(&control, out);
             store(&control, out);
             purges(&control, out);
+            fleet(&control, out);
             listeners(&control, out);
             origins(&control, out);
         }
@@ -100,7 +103,12 @@ fn purges(control: &Control, out: &mut Samples<'_, '_>) {
         kinds.map(move |(kind, count)| ([("kind", kind.as_str()), ("mode", *mode)], *count))
     });
     out.counter("purges", "Purges in force and durable", done);
-    let orders = [("repeated", counts.repeated), ("failed", counts.failed), ("invalid", counts.invalid)];
+    let orders = [
+        ("repeated", counts.repeated),
+        ("failed", counts.failed),
+        ("invalid", counts.invalid),
+        ("refused", counts.refused),
+    ];
     let orders = orders.map(|(outcome, count)| ([("outcome", outcome)], count));
     out.counter("purge_orders", "Orders that were no new purge", orders);
     let refused = control.gate.as_ref().map_or(0, |gate| gate.refused());
@@ -109,6 +117,24 @@ fn purges(control: &Control, out: &mut Samples<'_, '_>) {
     let forbidden =
         Narrow::ALL.into_iter().zip(forbidden).map(|(why, count)| ([("reason", why.as_str())], count));
     out.counter("admin_forbidden", "Admin requests whose token was too narrow", forbidden);
+}
+
+fn fleet(control: &Control, out: &mut Samples<'_, '_>) {
+    let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let (none, fleet) = (Counts::default(), control.fleet.as_ref());
+    let peers = fleet.map(|fleet| fleet.peers()).unwrap_or_default();
+    let up = peers.iter().map(|(url, up)| ([("peer", url.as_str())], u64::from(*up)));
+    out.gauge("fleet_peer_up", "Whether a peer's purges were read at the last try", up);
+    let alone = u64::from(fleet.is_some_and(|fleet| fleet.is_alone()));
+    out.gauge("fleet_alone", "Whether nobody could be asked for missed purges", [([], alone)]);
+    let counts = fleet.map_or(&none, |fleet| fleet.counts());
+    let events = [
+        ([("event", "fetched")], of(&counts.fetched)),
+        ([("event", "known")], of(&counts.known)),
+        ([("event", "missing")], of(&counts.missing)),
+        ([("event", "doubt")], of(&counts.doubts)),
+    ];
+    out.counter("fleet_events", "What happened between the nodes", events);
 }
 
 fn listeners(control: &Control, out: &mut Samples<'_, '_>) {

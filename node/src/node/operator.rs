@@ -17,6 +17,7 @@ pub(super) fn admin(control: &Arc<Control>) -> Option<Admin> {
         knows: Box::new(move |host| knows(&knows_at, host)),
         hosts: Box::new(move |site| hosts(&hosts_at, site)),
         purges: Arc::clone(&control.purges),
+        fleet: control.fleet.clone(),
         alive: Box::new(move || alive(&alive_at)),
         ready: Box::new(move || ready(&ready_at)),
         metrics: Box::new(move || metrics_at.core.metrics.encode()),
@@ -42,7 +43,10 @@ fn alive(control: &Control) -> Reasons {
 }
 
 fn ready(control: &Control) -> Reasons {
-    if control.shared.is_draining() { vec!["draining".into()] } else { Reasons::new() }
+    if control.shared.is_draining() {
+        return vec!["draining".into()];
+    }
+    control.fleet.as_ref().map_or_else(Reasons::new, |fleet| fleet.reasons())
 }
 
 /// Whether some site answers for `host`.

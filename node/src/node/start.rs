@@ -7,19 +7,21 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use larder_store::{OpenError, Store};
+use larder_store::{Memo, OpenError, Store};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{Control, Node, gather, reload, spelling};
 use crate::access_log::Log;
 use crate::cache::Cache;
+use crate::cache::stored::Stored;
 use crate::clock::Clock;
 use crate::coalesce::Flights;
 use crate::error::{Kind, chain};
+use crate::fence::Fence;
 use crate::listener::{self, BindError, Certificates, Listeners, Shared, TlsError};
 use crate::origin::PoolError;
-use crate::purge::{Gate, Purges};
+use crate::purge::{Fleet, Gate, Purges};
 use crate::status::{NotStored, Served};
 use crate::telemetry::metric::{Labels, Metrics};
 use crate::telemetry::trace;
@@ -53,6 +55,9 @@ pub enum StartError {
     /// A site's origin cannot be connected to as configured.
     #[error("site {0:?}: {1}")]
     Origin(String, PoolError),
+    /// A peer of the fleet cannot be connected to as configured.
+    #[error("fleet.peers: {0}")]
+    Fleet(PoolError),
     /// The system refuses what every process needs; the first is what that is.
     #[error("cannot {0}: {1}")]
     System(&'static str, io::Error),
@@ -89,10 +94,10 @@ impl StartError {
             }),
             Self::AccessLog { .. } => "let the user that runs larder write there".into(),
             Self::NodeLog(_) => format!("unset {}, or give it a level such as info", trace::ENVIRONMENT),
-            Self::Origin(_, PoolError::SystemCertificates(_)) => {
+            Self::Origin(_, PoolError::SystemCertificates(_)) | Self::Fleet(PoolError::SystemCertificates(_)) => {
                 "apt-get install ca-certificates, or name a ca_file".into()
             }
-            Self::Certificates(_) | Self::Origin(..) => "larder check --config FILE says more".into(),
+            Self::Certificates(_) | Self::Origin(..) | Self::Fleet(_) => "larder check --config FILE says more".into(),
             Self::Store(_) | Self::System(..) => {
                 "look at the limits of the process: ulimit -a, or LimitNOFILE and TasksMax of its unit".into()
             }
@@ -137,10 +142,15 @@ fn control(
     let pools = reload::pools(&config, None, &clock)?;
     let access_log = open_log(&config.log)?;
     let store = Store::open(config.cache.clone())?;
+    let purges = Arc::new(Purges::new(config.name.as_str().into(), clock.clone(), store.clone()));
+    let fence: Arc<Fence> = Arc::default();
+    let fleet = fleet(&config, &purges, &fence, &clock, &store)?;
     let core = Arc::new(Core {
         name: config.name.as_str().into(),
+        purges: Arc::clone(&purges),
+        fence,
         clock: clock.clone(),
-        cache: Cache::new(store.clone()),
+        cache: Cache::new(store),
         object_max: config.cache.object_max,
         flights: Arc::new(Flights::default()),
         metrics: Metrics::new(labels(), config.workers),
@@ -152,7 +162,6 @@ fn control(
         let (core, signature) = (Arc::clone(&core), signature.clone());
         Arc::new(Worker { core, sites: ArcSwap::from_pointee(sites), signature })
     };
-    let purges = Purges::new(core.name.as_ref().into(), clock.clone(), store);
     let control = Arc::new(Control {
         path: path.to_owned(),
         reloading: tokio::sync::Mutex::new(()),
@@ -161,7 +170,8 @@ fn control(
         shared: Shared::new(config.limits.clone(), certificates),
         admin_shared: Shared::new(admin_limits(&config), Certificates::default()),
         gate: config.admin.as_ref().map(|admin| Arc::new(Gate::new(admin.all_tokens(), clock))),
-        purges: Arc::new(purges),
+        purges,
+        fleet,
         config: Mutex::new(config),
         core,
         log,
@@ -176,6 +186,22 @@ fn control(
         None => vec![selector],
     }));
     Ok(control)
+}
+
+/// The node's part in its fleet, if it has one. Until that has found out what was missed, nothing stored is believed.
+fn fleet(
+    config: &config::Node,
+    purges: &Arc<Purges>,
+    fence: &Arc<Fence>,
+    clock: &Clock,
+    store: &Store<Stored>,
+) -> Result<Option<Arc<Fleet>>, StartError> {
+    let Some(fleet) = &config.fleet else { return Ok(None) };
+    let memo = Memo::new(&config.cache, "fleet");
+    let now = store.stats();
+    let empty = now.memory_objects == 0 && now.disk_objects == 0;
+    let fleet = Fleet::new(fleet.clone(), Arc::clone(purges), Arc::clone(fence), memo, clock, empty);
+    fleet.map(Some).map_err(StartError::Fleet)
 }
 
 const fn admin_listener(admin: &config::AdminConfig) -> listener::Config {

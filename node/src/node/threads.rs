@@ -92,6 +92,9 @@ async fn serve(worker: Arc<Worker>, shared: Arc<Shared>, sockets: Vec<Socket>) {
 
 /// The operator's side: the admin listener, and at the end the store.
 async fn administer(control: Arc<Control>, sockets: Vec<Socket>) {
+    if let Some(fleet) = &control.fleet {
+        fleet.run();
+    }
     if let Some(admin) = operator::admin(&control) {
         let admin = Arc::new(admin);
         listener::run(sockets, Arc::clone(&control.admin_shared), move |mut request, peer: Arc<Peer>| {

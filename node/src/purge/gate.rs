@@ -76,14 +76,30 @@ impl Bucket {
     }
 }
 
+/// Lets one line out of many through, so that a flood of tries is no flood of lines.
+#[derive(Default)]
+pub(super) struct Quiet {
+    /// Milliseconds since 1970.
+    until: AtomicU64,
+}
+
+impl Quiet {
+    /// Whether this is the one.
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
+        let until = self.until.load(Ordering::Relaxed);
+        let next = now.plus(limits::ADMIN_REFUSED_LOG_PAUSE).0;
+        now.0 >= until
+            && self.until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
 /// Compares tokens in constant time, counts and logs refusals.
 pub struct Gate {
     passes: ArcSwap<Vec<Arc<Pass>>>,
     clock: Clock,
     refused: AtomicU64,
     forbidden: [AtomicU64; Narrow::ALL.len()],
-    /// Milliseconds since 1970 before which no refusal is logged.
-    quiet_until: AtomicU64,
+    quiet: Quiet,
 }
 
 impl Gate {
@@ -95,7 +111,7 @@ impl Gate {
             clock,
             refused: AtomicU64::new(0),
             forbidden: std::array::from_fn(|_| AtomicU64::new(0)),
-            quiet_until: AtomicU64::new(0),
+            quiet: Quiet::default(),
         };
         gate.replace(tokens);
         gate
@@ -177,15 +193,7 @@ impl Gate {
     }
 
     fn tell(&self, request: &Parts, why: &str, total: u64) {
-        let now = self.clock.now();
-        let quiet_until = self.quiet_until.load(Ordering::Relaxed);
-        let next = now.plus(limits::ADMIN_REFUSED_LOG_PAUSE).0;
-        let mine = now.0 >= quiet_until
-            && self
-                .quiet_until
-                .compare_exchange(quiet_until, next, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
-        if mine {
+        if self.quiet.is_over(self.clock.now()) {
             let from = request.extensions.get::<CameFrom>().map(|from| from.0.to_string());
             tracing::warn!(
                 from = from.as_deref().unwrap_or("-"),

@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use larder_store::{Head, Purge, PurgeError, Recorded, Seq, Store};
+use larder_store::{Head, Past, Purge, PurgeError, Recorded, Seq, Store};
+
+use crate::limits;
 
 /// A future of a [`Ledger`].
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -27,6 +29,8 @@ pub trait Ledger: Send + Sync + 'static {
     fn survey(&self, purge: Purge) -> Pending<Reach>;
     /// Recent purges, oldest first.
     fn history(&self) -> Vec<Recorded>;
+    /// Those after a position, a part at a time.
+    fn past(&self, after: Seq) -> Past;
 }
 
 impl<H: Head> Ledger for Store<H> {
@@ -49,5 +53,9 @@ impl<H: Head> Ledger for Store<H> {
 
     fn history(&self) -> Vec<Recorded> {
         Self::history(self)
+    }
+
+    fn past(&self, after: Seq) -> Past {
+        Self::past(self, after, limits::FLEET_PAGE_MAX, limits::FLEET_PAGE_SELECTOR_BYTES_MAX)
     }
 }

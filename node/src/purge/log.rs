@@ -21,6 +21,10 @@ pub struct Note {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// A print of what was ordered. What is recorded is what that meant on one node; on another it may mean more URLs, and
+    /// it is the same purge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub print: Option<u64>,
 }
 
 impl Note {
@@ -74,7 +78,7 @@ mod tests {
 
     #[test]
     fn notes_survive_the_journal_and_strange_ones_are_empty() {
-        let note = Note { id: "i".into(), time: "t".into(), author: Some("a".into()), reason: None };
+        let note = Note { id: "i".into(), time: "t".into(), author: Some("a".into()), ..Note::default() };
         assert_eq!(Note::decode(&note.encode()), note);
         assert_eq!(Note::decode(r#"{"id":"i","newer":1}"#).id, "i");
         for strange in ["", "[]", "\u{0}", r#"{"id":5}"#] {

@@ -8,6 +8,7 @@
 //!
 //! Whatever brings an order (the admin listener, later a bus or another node) calls [`Purges::carry_out`].
 
+pub mod fleet;
 mod gate;
 mod ledger;
 mod log;
@@ -17,14 +18,19 @@ mod seen;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use larder_store::{Purge, PurgeError, Selector};
+use larder_store::{Past, Purge, PurgeError, Recorded, Selector, Seq};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
+pub use self::fleet::Fleet;
+use self::gate::Quiet;
 pub use self::gate::{CameFrom, Gate, Pass, Token, carries};
 pub use self::ledger::{Ledger, Pending, Reach};
 pub use self::log::Note;
@@ -89,6 +95,8 @@ pub struct Counts {
     pub failed: u64,
     /// Bodies that were no order.
     pub invalid: u64,
+    /// `PURGE` at a site by somebody who may not.
+    pub refused: u64,
 }
 
 #[derive(Default)]
@@ -98,6 +106,7 @@ struct Counters {
     repeated: AtomicU64,
     failed: AtomicU64,
     invalid: AtomicU64,
+    refused: AtomicU64,
 }
 
 /// The selectors that mean what one of a purge means, under the sites in force.
@@ -113,6 +122,9 @@ pub struct Purges {
     nameless: AtomicU64,
     counters: Counters,
     respell: OnceLock<Respell>,
+    /// Position of the newest purge in force, for whoever waits for the next.
+    moved: watch::Sender<u64>,
+    quiet: Quiet,
 }
 
 impl Purges {
@@ -124,10 +136,12 @@ impl Purges {
             let note = Note::decode(&recorded.note);
             if !note.id.is_empty() {
                 let receipt = receipt(&node, &note, &recorded.purge, recorded.seq.0);
-                seen.remember(Done { print: seen::print(&recorded.purge), receipt });
+                let print = note.print.unwrap_or_else(|| seen::print(&recorded.purge));
+                seen.remember(Done { print, receipt });
             }
         }
         let ledger = Box::new(ledger);
+        let moved = watch::Sender::new(ledger.sequence().0);
         Self {
             node,
             clock,
@@ -136,6 +150,8 @@ impl Purges {
             nameless: AtomicU64::new(0),
             counters: Counters::default(),
             respell: OnceLock::new(),
+            moved,
+            quiet: Quiet::default(),
         }
     }
 
@@ -171,14 +187,13 @@ impl Purges {
     /// # Errors
     /// [`Failed`]: not confirmed. Sending it again with the same id is safe.
     pub async fn carry_out(self: &Arc<Self>, mut order: Order) -> Result<Receipt, Failed> {
-        if let Some(respell) = self.respell.get() {
-            order.purge.selectors = order.purge.selectors.into_iter().flat_map(respell).collect();
-        }
         if order.dry_run {
+            order.purge = self.meant(order.purge);
             return Ok(self.count(order).await);
         }
         let this = Arc::clone(self);
-        let task = tasks::spawn("purge", async move { this.once(order).await });
+        let note = self.note(&order);
+        let task = tasks::spawn("purge", async move { this.once(order.purge, note).await });
         let result = task.await.unwrap_or(Err(Failed::Interrupted));
         if let Err(failed) = &result {
             self.counters.failed.fetch_add(1, Ordering::Relaxed);
@@ -194,6 +209,76 @@ impl Purges {
         json!({ "node": *self.node, "sequence": self.sequence(), "purges": purges, "more": more })
     }
 
+    /// Position of the newest purge, as it moves.
+    #[must_use]
+    pub fn moved(&self) -> watch::Receiver<u64> {
+        self.moved.subscribe()
+    }
+
+    /// A part of the log: what came after `after`.
+    #[must_use]
+    pub fn past(&self, after: u64) -> Past {
+        self.ledger.past(Seq(after))
+    }
+
+    /// Position and id of every purge in the log that has one.
+    #[must_use]
+    pub fn ids(&self) -> Vec<(u64, String)> {
+        let history = self.ledger.history();
+        let ids = history.iter().map(|recorded| (recorded.seq.0, Note::decode(&recorded.note).id));
+        ids.filter(|(_, id)| !id.is_empty()).collect()
+    }
+
+    /// Whether `id` was done here.
+    #[must_use]
+    pub fn knows(&self, id: &str) -> bool {
+        self.seen.lock().knows(id)
+    }
+
+    /// Applies a purge from another node's log, unless it is known; whether it was not. One without an id was that node's
+    /// own business.
+    ///
+    /// # Errors
+    /// [`Failed`]: not in force, or not durable.
+    pub async fn accept(&self, recorded: Recorded) -> Result<bool, Failed> {
+        let mut note = Note::decode(&recorded.note);
+        if note.id.is_empty() {
+            return Ok(false);
+        }
+        let print = *note.print.get_or_insert_with(|| seen::print(&recorded.purge));
+        let done = match self.once(recorded.purge.clone(), note.clone()).await {
+            // The same id for another purge: somebody draws bad ids, and both purges were confirmed to somebody.
+            Err(Failed::Id(_)) => {
+                note.id = format!("{}~{print:x}", note.id);
+                self.once(recorded.purge, note).await
+            }
+            done => done,
+        };
+        done.map(|receipt| !receipt.repeated)
+    }
+
+    /// Takes a position of its own that purges nothing.
+    ///
+    /// # Errors
+    /// [`Failed::Store`]: it is not durable.
+    pub async fn mark(&self, reason: &str) -> Result<u64, Failed> {
+        let (author, reason) = (Some("larder".to_owned()), Some(reason.to_owned()));
+        let note = Note { time: rfc3339(self.clock.now()), author, reason, ..Note::default() };
+        let nothing = Purge { selectors: Vec::new(), soft: true };
+        let seq = self.ledger.apply(nothing, note.encode()).await;
+        let seq = seq.map_err(|error| Failed::Store(Arc::new(error)))?.0;
+        self.moved.send_modify(|position| *position = seq.max(*position));
+        Ok(seq)
+    }
+
+    /// Counts a `PURGE` at a site by somebody who may not, and logs it now and then.
+    pub fn refuse(&self, site: &str, from: SocketAddr, why: &str) {
+        let total = self.counters.refused.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.quiet.is_over(self.clock.now()) {
+            tracing::warn!(site, %from, why, refused_total = total, "PURGE refused");
+        }
+    }
+
     /// How often what happened.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -204,6 +289,7 @@ impl Purges {
             repeated: of(&self.counters.repeated),
             failed: of(&self.counters.failed),
             invalid: of(&self.counters.invalid),
+            refused: of(&self.counters.refused),
         }
     }
 
@@ -216,16 +302,15 @@ impl Purges {
         receipt
     }
 
-    async fn once(&self, order: Order) -> Result<Receipt, Failed> {
-        let note = self.note(&order);
-        let print = seen::print(&order.purge);
+    async fn once(&self, purge: Purge, note: Note) -> Result<Receipt, Failed> {
+        let print = note.print.unwrap_or_else(|| seen::print(&purge));
         let slot = self.seen.lock().slot(&note.id);
         // Others with this id wait here for the one that does it; if that one fails, the next of them tries.
         let mut fresh = false;
         let done = slot
             .get_or_try_init(|| {
                 fresh = true;
-                self.apply(order.purge, note, print)
+                self.apply(purge, note, print)
             })
             .await?;
         if done.print != print {
@@ -239,8 +324,10 @@ impl Purges {
     }
 
     async fn apply(&self, purge: Purge, note: Note, print: u64) -> Result<Done, Failed> {
+        let purge = self.meant(purge);
         let seq = self.ledger.apply(purge.clone(), note.encode()).await;
         let seq = seq.map_err(|e| Failed::Store(Arc::new(e)))?;
+        self.moved.send_modify(|position| *position = seq.0.max(*position));
         let receipt = receipt(&self.node, &note, &purge, seq.0);
         let counters = if purge.soft { &self.counters.expired } else { &self.counters.purged };
         counters[receipt.kind as usize].fetch_add(1, Ordering::Relaxed);
@@ -264,7 +351,18 @@ impl Purges {
             let number = self.nameless.fetch_add(1, Ordering::Relaxed);
             format!("{}:{:x}:{number:x}", self.node, now.0)
         });
-        Note { id, time: rfc3339(now), author: order.author.clone(), reason: order.reason.clone() }
+        let (author, reason) = (order.author.clone(), order.reason.clone());
+        Note { id, time: rfc3339(now), author, reason, print: Some(seen::print(&order.purge)) }
+    }
+
+    /// The same purge with everything that it means under the sites in force, each once.
+    fn meant(&self, mut purge: Purge) -> Purge {
+        if let Some(respell) = self.respell.get() {
+            let mut all = HashSet::new();
+            let meant = purge.selectors.into_iter().flat_map(respell);
+            purge.selectors = meant.filter(|selector| all.insert(selector.clone())).collect();
+        }
+        purge
     }
 }
 

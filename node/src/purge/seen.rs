@@ -39,6 +39,11 @@ impl Seen {
         self.place(id, Slot::default())
     }
 
+    /// Whether an order with `id` was done.
+    pub(super) fn knows(&self, id: &str) -> bool {
+        self.slots.get(id).is_some_and(|slot| slot.initialized())
+    }
+
     /// An order that was done earlier.
     pub(super) fn remember(&mut self, done: Done) {
         let id = done.receipt.id.clone();

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use larder_store::{Recorded, Selector, Seq};
+use larder_store::{Past, Recorded, Selector, Seq};
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -15,6 +15,8 @@ pub(crate) struct Fake {
     pub(crate) written: Arc<Mutex<Vec<Recorded>>>,
     pub(crate) gate: Arc<Semaphore>,
     pub(crate) failures: Arc<Mutex<VecDeque<PurgeError>>>,
+    /// What came before is no longer in the log.
+    pub(crate) forgotten: Arc<Mutex<Seq>>,
 }
 
 impl Fake {
@@ -25,7 +27,12 @@ impl Fake {
     }
 
     pub(crate) fn shut() -> Self {
-        Self { written: Arc::default(), gate: Arc::new(Semaphore::new(0)), failures: Arc::default() }
+        Self {
+            written: Arc::default(),
+            gate: Arc::new(Semaphore::new(0)),
+            failures: Arc::default(),
+            forgotten: Arc::default(),
+        }
     }
 }
 
@@ -54,6 +61,13 @@ impl Ledger for Fake {
 
     fn history(&self) -> Vec<Recorded> {
         self.written.lock().clone()
+    }
+
+    fn past(&self, after: Seq) -> Past {
+        let written = self.written.lock();
+        let (forgotten, upto) = (*self.forgotten.lock(), Seq(written.len() as u64));
+        let later = written.iter().filter(|recorded| recorded.seq > after.max(forgotten));
+        Past { purges: later.cloned().collect(), complete_after: forgotten, upto, more: false }
     }
 }
 

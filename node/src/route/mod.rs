@@ -3,11 +3,37 @@
 pub mod matcher;
 pub mod rule;
 
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
 use crate::policy::vary::Selecting;
 use crate::{origin, policy, transform};
 
 pub use matcher::Sites;
 use rule::Rule;
+
+/// Who may purge by requests to the site itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Purging {
+    /// From where.
+    pub networks: Vec<IpNet>,
+    /// Or with what in `Authorization: Bearer` or `Fastly-Key`.
+    pub token: Option<Arc<str>>,
+    /// By tag as well, which reaches every site of the node.
+    pub tags: bool,
+}
+
+impl std::fmt::Debug for Purging {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let token = self.token.as_ref().map(|_| "(secret)");
+        f.debug_struct("Purging")
+            .field("networks", &self.networks)
+            .field("token", &token)
+            .field("tags", &self.tags)
+            .finish()
+    }
+}
 
 /// One site, as meant: the hosts it answers for and what it says to every part.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +56,8 @@ pub struct SiteConfig {
     pub compress: transform::compress::Config,
     /// Bytes of a request body, at the most.
     pub request_body_max: u64,
+    /// Who may send it `PURGE`; without it nobody.
+    pub purge: Option<Purging>,
     /// Whether clients see `Surrogate-Key`, `Cache-Tag` and `Cache-Groups`.
     pub show_tags: bool,
 }

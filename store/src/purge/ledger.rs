@@ -39,20 +39,58 @@ enum Order {
     Close(oneshot::Sender<()>),
 }
 
+/// A part of the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// Purges, oldest first.
+    pub purges: Vec<Recorded>,
+    /// Every confirmed purge after this position is still remembered.
+    pub complete_after: Seq,
+    /// With these purges everything up to here is known.
+    pub upto: Seq,
+    /// There is more after that.
+    pub more: bool,
+}
+
 #[derive(Debug, Default)]
 struct History {
     purges: VecDeque<Recorded>,
     bytes: usize,
+    /// Position of the newest purge that is no longer remembered.
+    forgotten: u64,
+    /// Position of the newest one that ever was.
+    newest: u64,
 }
 
 impl History {
     fn push(&mut self, recorded: Recorded) {
         self.bytes += weight(&recorded);
+        self.newest = recorded.seq.0;
         self.purges.push_back(recorded);
         while self.purges.len() > HISTORY_MAX || self.bytes > HISTORY_BYTES_MAX {
             let Some(old) = self.purges.pop_front() else { break };
             self.bytes -= weight(&old);
+            self.forgotten = old.seq.0;
         }
+    }
+
+    /// What came after `after`; both ends are of one moment, so that nothing falls between two parts.
+    fn past(&self, after: u64, count: usize, bytes: usize) -> Past {
+        let (mut purges, mut weighed) = (Vec::new(), 0);
+        let from = self.purges.partition_point(|recorded| recorded.seq.0 <= after);
+        for recorded in self.purges.range(from..) {
+            weighed += weight(recorded);
+            if purges.len() >= count || (weighed > bytes && !purges.is_empty()) {
+                break;
+            }
+            purges.push(recorded.clone());
+        }
+        let more = from + purges.len() < self.purges.len();
+        let upto = match purges.last() {
+            Some(last) if more => last.seq,
+            _ => Seq(self.newest),
+        };
+        Past { purges, complete_after: Seq(self.forgotten), upto, more }
     }
 
     fn oldest(&self) -> u64 {
@@ -108,7 +146,8 @@ impl Ledger {
         };
         let journal = journal.map_err(unusable)?;
         let tables = Tables::new(replay.seq, replay.floor);
-        let mut history = History::default();
+        let first = replay.purges.first().map_or(replay.seq, |recorded| recorded.seq.0.saturating_sub(1));
+        let mut history = History { forgotten: first, newest: replay.seq, ..History::default() };
         for recorded in replay.purges {
             if recorded.seq.0 > replay.floor {
                 tables.apply(&recorded.purge, recorded.seq.0);
@@ -157,6 +196,10 @@ impl Ledger {
 
     pub(crate) fn history(&self) -> Vec<Recorded> {
         self.history.lock().purges.iter().cloned().collect()
+    }
+
+    pub(crate) fn past(&self, after: Seq, count: usize, bytes: usize) -> Past {
+        self.history.lock().past(after.0, count, bytes)
     }
 
     /// Ends the thread; answers when it has.

@@ -17,7 +17,9 @@ mod large;
 mod limits;
 
 mod neighbours;
+mod peers;
 mod purge;
+mod purging;
 mod ranges;
 mod rules;
 mod seeing;

@@ -1,6 +1,7 @@
 //! From the configuration as written to the one meant, collecting everything that is wrong on the way.
 
 mod files;
+mod fleet;
 mod host;
 mod rule;
 mod site;
@@ -49,6 +50,7 @@ pub(super) fn check(written: &File, base: &Path, places: &Places, silent: Vec<St
         certificates: check.certificates(&written.certificate, &listeners),
         admin: written.admin.as_ref().and_then(|admin| check.admin(admin, &listeners)),
         log: check.log(&written.log),
+        fleet: written.fleet.as_ref().and_then(|fleet| check.fleet(fleet, written)),
         log_level: level(written.log.level.unwrap_or(Level::Info)),
         sites: check.sites(&written.site, &listeners),
         listeners,

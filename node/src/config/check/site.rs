@@ -29,7 +29,8 @@ impl Check<'_> {
         let mut names = HashMap::new();
         let mut sites = Vec::new();
         for (index, site) in written.iter().enumerate() {
-            let site = self.site(&format!("site[{index}]"), site, listeners, &mut hosts);
+            let mut site = self.site(&format!("site[{index}]"), site, listeners, &mut hosts);
+            site.purge = self.site_purge(index, written);
             if let Some(first) = names.insert(site.name.clone(), index).filter(|_| !site.name.is_empty()) {
                 let path = format!("site[{index}].name");
                 self.wrong(
@@ -79,6 +80,7 @@ impl Check<'_> {
                 body_max,
             ),
             show_tags: written.show_tags.unwrap_or(false),
+            purge: None,
         }
     }
 
