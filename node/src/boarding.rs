@@ -2,21 +2,24 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, header};
-use larder_store::{Hit, KeyRef};
+use http::{HeaderMap, Method, header};
+use larder_store::{Hit, KeyRef, Reader};
 use parking_lot::Mutex;
 
 use crate::cache::stored::Stored;
+use crate::cache::{Entry, Wanted};
 use crate::coalesce::{self, Flight, Flights, Pilot, Waited};
 use crate::context::Exchange;
-use crate::error::Kind;
-use crate::fetch::{Flightplan, fly};
-use crate::outcome::Outcome;
+use crate::error::{Error, Kind, Retry};
+use crate::fetch::{Asks, Flightplan, fly};
+use crate::outcome::{InBlocks, Outcome, Shared};
 use crate::policy::Config;
 use crate::policy::directives::Directives;
 use crate::policy::freshness::Freshness;
+use crate::policy::partial::Ask;
 use crate::policy::serving::{self, Serve};
 use crate::status::NotStored;
+use crate::transform::range;
 use crate::worker::{Asker, Site, Worker};
 use crate::{origin, tasks};
 
@@ -56,6 +59,75 @@ impl Seat {
     }
 }
 
+/// How a request goes on after its flight.
+pub enum Settled {
+    /// With an answer that is coming in. The reader is held until the answer is made, so that its first bytes do not
+    /// leave meanwhile.
+    Shared(Arc<Shared>, Reader),
+    /// With the first blocks of an answer.
+    InBlocks(Arc<InBlocks>),
+    /// With what is stored, which the origin has confirmed.
+    Freshened(Arc<Entry>),
+    /// With an answer of its own, which is not stored.
+    Own(NotStored, origin::Answer),
+    /// With another flight: alone or not, for this variant.
+    Again(bool, String),
+    /// Not at all.
+    Failed(Error),
+}
+
+/// Waits for what the flight of `seat` brings home, and tells what it means for this exchange.
+pub async fn settle(
+    worker: &Worker,
+    site: &Site,
+    exchange: &Exchange,
+    seat: &Seat,
+    variant: &str,
+) -> Settled {
+    let wanted = Wanted::of(exchange, site.config.selecting());
+    let counts = |freshness: &Freshness| seat.counts(site, exchange, freshness);
+    match seat.outcome().await {
+        Ok(Some(Outcome::Shared(shared))) => {
+            let mine = shared.secondary(&wanted);
+            if mine == shared.variant && counts(&shared.answer.freshness) {
+                if let Some(held) = shared.tap.reader(0) {
+                    return Settled::Shared(shared, held);
+                }
+                // It broke off before anything of it was given out here.
+                if let Some(why) = shared.tap.aborted() {
+                    return Settled::Failed(Error::origin(Kind::BodyCut, Retry::Never, why));
+                }
+                too_late(worker, exchange, variant);
+            }
+            // Another variant has a flight of its own; the second time go alone rather than in circles.
+            Settled::Again(variant == mine, mine)
+        }
+        Ok(Some(Outcome::InBlocks(found))) => {
+            let mine = found.secondary(&wanted);
+            let fresh = found.entry.head().answer().is_some_and(|answer| counts(&answer.freshness));
+            if mine == found.variant && fresh {
+                return Settled::InBlocks(found);
+            }
+            Settled::Again(variant == mine, mine)
+        }
+        Ok(Some(Outcome::Freshened(entry))) => {
+            match entry.head().answer().is_some_and(|answer| counts(&answer.freshness)) {
+                true => Settled::Freshened(entry),
+                false => Settled::Again(true, variant.to_owned()),
+            }
+        }
+        Ok(Some(Outcome::Private(why, answer))) => match seat.own(&answer) {
+            Some(answer) => Settled::Own(why, answer),
+            None => Settled::Again(alone_after(why, &exchange.request.headers), variant.to_owned()),
+        },
+        Ok(Some(Outcome::Failed(error))) => Settled::Failed(error),
+        Ok(Some(Outcome::Filling(_) | Outcome::Changed) | None) => {
+            Settled::Failed(Error::node(Kind::FlightFailed, "the fetch ended"))
+        }
+        Err(waited) => Settled::Failed(Error::origin(Kind::WaitTimeout, Retry::Never, waited)),
+    }
+}
+
 /// Whether a request is none that others may join: what one user is authorised to see (RFC 9111 3.5), and what is not
 /// to be stored by the client's own word.
 #[must_use]
@@ -68,8 +140,7 @@ pub fn asks_alone(policy: &Config, request: &HeaderMap) -> bool {
 
 /// Whether who sat in a flight with a private answer goes alone now, or boards anew: what was private because of the
 /// pilot's own fields need not be so for the next.
-#[must_use]
-pub fn alone_after(why: NotStored, request: &HeaderMap) -> bool {
+fn alone_after(why: NotStored, request: &HeaderMap) -> bool {
     match why {
         NotStored::Cookie => request.contains_key(header::COOKIE),
         NotStored::Authorization | NotStored::RequestNoStore => false,
@@ -79,7 +150,7 @@ pub fn alone_after(why: NotStored, request: &HeaderMap) -> bool {
 
 /// The flight for `variant` gives its bytes to those who are in it and to nobody else any more: an answer that cannot be
 /// kept. The next need not find that out again.
-pub fn too_late(worker: &Worker, exchange: &Exchange, variant: &str) {
+fn too_late(worker: &Worker, exchange: &Exchange, variant: &str) {
     let key = KeyRef::new(&exchange.url, variant).hash();
     worker.core.flights.remember_unshareable(key, exchange.now);
 }
@@ -169,6 +240,7 @@ fn take_off(
         stale: stale.map(|hit| Arc::clone(&hit.entry)),
         expired: stale.is_some_and(|hit| hit.expired),
         born: exchange.position,
+        asks: part(worker, site, exchange, stale).map_or(Asks::Whole, Asks::Part),
     };
     let aloft = worker.core.flights.mark(KeyRef::new(&exchange.url, "").hash());
     let flight = fly(Arc::clone(worker), plan, pilot);
@@ -176,6 +248,21 @@ fn take_off(
         flight.await;
         drop(aloft);
     });
+}
+
+/// The part to ask for, where the client wants one or what is stored lies in blocks: of a large answer no more is
+/// fetched than somebody asks for.
+fn part(worker: &Worker, site: &Site, exchange: &Exchange, stale: Option<&Hit<Stored>>) -> Option<Ask> {
+    let (size, request) = (site.config.range_block, &exchange.request);
+    if size == 0 || size > worker.core.object_max {
+        return None;
+    }
+    let in_blocks = match stale.map(|hit| hit.entry.head().answer()) {
+        None => false,
+        Some(answer) => answer.filter(|answer| answer.blocks.is_some()).map(|_| true)?,
+    };
+    let first = range::first(request.headers.get(header::RANGE)).filter(|_| request.method == Method::GET);
+    first.map(|first| Ask::of(first, size)).or(in_blocks.then_some(Ask::Block(0)))
 }
 
 fn asks_for_part(exchange: &Exchange) -> bool {

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use larder_store::{KeyRef, Seq};
 
+use crate::blocks::{self, Lost};
 use crate::cache::fill::pour;
-use crate::cache::stored::{Answer, Stored};
+use crate::cache::stored::Answer;
 use crate::cache::{Entry, derived_key};
 use crate::clock::Timestamp;
 use crate::coalesce::Seat;
 use crate::context::Exchange;
 use crate::http::{Body, Response};
 use crate::limits::COMPRESS_KEEP_BYTES_MAX;
-use crate::outcome::{Outcome, Shared, Source};
+use crate::outcome::{InBlocks, Outcome, Shared, Source};
 use crate::policy::validation::{self, Condition};
 use crate::status::{NotStored, Served};
 use crate::transform::compress::{self, Coding};
@@ -57,7 +58,7 @@ pub fn at_once(
     exchange: &mut Exchange,
     entry: &Arc<Entry>,
 ) -> Option<Response> {
-    let Stored::Answer(answer) = entry.head() else { return None };
+    let answer = entry.head().answer().filter(|answer| answer.blocks.is_none())?;
     let source = Source::Entry(Arc::clone(entry));
     let found = Found { answer, source, variant: entry.key().variant(), born: entry.born() };
     let coding = coding(site, exchange, &found);
@@ -73,38 +74,65 @@ pub fn at_once(
 }
 
 /// The answer to this exchange from an entry of the store.
+///
+/// # Errors
+/// Its bytes lie in blocks, and the first that are needed cannot be had.
 pub async fn entry(
-    worker: &Worker,
+    worker: &Arc<Worker>,
     site: &Arc<Site>,
     exchange: &mut Exchange,
     served: Served,
     entry: &Arc<Entry>,
     variant: &str,
-) -> Response {
+) -> Result<Response, Lost> {
     // Lookups give answers only; the list of a URL's variants is no answer.
-    let Stored::Answer(answer) = entry.head() else {
-        return rescue::refused(rescue::Refusal::BadRequest, &mut exchange.facts);
+    let Some(answer) = entry.head().answer() else {
+        return Ok(rescue::refused(rescue::Refusal::BadRequest, &mut exchange.facts));
     };
     exchange.facts.served = served;
     if served == Served::Revalidated {
         exchange.facts.forward_status = Some(StatusCode::NOT_MODIFIED.as_u16());
     }
-    let found = Found { answer, source: Source::Entry(Arc::clone(entry)), variant, born: entry.born() };
-    stored(worker, site, exchange, found).await
+    let source = match answer.blocks {
+        None => Source::Entry(Arc::clone(entry)),
+        Some(in_blocks) => blocks::open(worker, site, exchange, entry, (answer, in_blocks), variant).await?,
+    };
+    Ok(stored(worker, site, exchange, Found { answer, source, variant, born: entry.born() }).await)
+}
+
+/// The answer to this exchange from the blocks that are on their way into the store.
+///
+/// # Errors
+/// As [`entry`].
+pub async fn in_blocks(
+    worker: &Arc<Worker>,
+    site: &Arc<Site>,
+    exchange: &mut Exchange,
+    found: &InBlocks,
+) -> Result<Response, Lost> {
+    let facts = &mut exchange.facts;
+    (facts.stored, facts.forward_status) = (true, Some(StatusCode::PARTIAL_CONTENT.as_u16()));
+    facts.endpoint = Some(Arc::clone(&found.endpoint));
+    let response = entry(worker, site, exchange, Served::Miss, &found.entry, &found.variant).await;
+    response.map(|response| with_withheld(exchange, response, &found.withheld))
 }
 
 /// The answer to this exchange from what is on its way into the store.
 pub async fn shared(worker: &Worker, site: &Arc<Site>, exchange: &mut Exchange, shared: &Shared) -> Response {
     let facts = &mut exchange.facts;
     (facts.served, facts.stored) = (Served::Miss, true);
-    facts.forward_status = Some(shared.answer.status.as_u16());
+    facts.forward_status = Some(shared.came_with.as_u16());
     facts.endpoint = Some(Arc::clone(&shared.endpoint));
     let source = Source::Tap(shared.tap.clone(), shared.length);
     let found = Found { answer: &shared.answer, source, variant: &shared.variant, born: shared.born };
-    let mut response = stored(worker, site, exchange, found).await;
+    let response = stored(worker, site, exchange, found).await;
+    with_withheld(exchange, response, &shared.withheld)
+}
+
+/// Whose own request fetched an answer gets all of it.
+fn with_withheld(exchange: &Exchange, mut response: Response, withheld: &HeaderMap) -> Response {
     if !exchange.facts.collapsed {
-        // Its own request fetched this.
-        for (name, value) in &shared.withheld {
+        for (name, value) in withheld {
             response.headers_mut().append(name.clone(), value.clone());
         }
     }
@@ -280,6 +308,7 @@ async fn kept(
                 names: None,
                 variant,
                 endpoint,
+                came_with: found.answer.status,
                 born: found.born,
             };
             pilot.land(Outcome::Shared(Arc::new(shared)));

@@ -1,23 +1,28 @@
 //! A flight from take-off to landing: ask the origin, judge the answer, lay it down while everyone reads along.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode, header};
 use larder_store::Seq;
 use parking_lot::Mutex;
 
+use crate::blocks;
 use crate::cache::Entry;
 use crate::cache::lay::{Laid, Told};
+use crate::cache::pieces::exactly;
 use crate::cache::stored::Stored;
 use crate::clock::Timestamp;
 use crate::coalesce::Pilot;
 use crate::error::{Error, Kind, Retry};
 use crate::http::Body;
 use crate::origin;
-use crate::outcome::{Outcome, Shared, excused};
+use crate::outcome::{InBlocks, Outcome, Shared, excused};
+use crate::policy::partial::{self, Ask, Part};
 use crate::policy::{storing, validation};
 use crate::status::NotStored;
 use crate::telemetry::event;
+use crate::transform::range::{self, Ranges};
 use crate::worker::{Asker, Site, Worker};
 
 /// Everything a flight needs to know, so that it outlives the request that started it.
@@ -42,6 +47,19 @@ pub struct Flightplan {
     pub expired: bool,
     /// The purge position before the lookup.
     pub born: Seq,
+    /// How much is asked for.
+    pub asks: Asks,
+}
+
+/// How much a flight asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    /// All of it, for everyone.
+    Whole,
+    /// A part, for everyone.
+    Part(Ask),
+    /// What its pilot asks for, because a part may not be stored for this reason.
+    Own(NotStored),
 }
 
 /// Flies: lands `pilot` with an outcome and stays until the body is in.
@@ -72,23 +90,115 @@ pub async fn fly(worker: Arc<Worker>, mut plan: Flightplan, pilot: Pilot<Outcome
         if let Some(error) = stale.and_then(excused) {
             return pilot.land(Outcome::Failed(error));
         }
-        return land(&worker, plan, pilot, answer, asked, came).await;
+        let Asks::Part(ask) = plan.asks else { return land(&worker, plan, pilot, answer, asked, came).await };
+        match answer.head.status {
+            StatusCode::PARTIAL_CONTENT => match as_part(&plan, answer) {
+                AsPart::Whole(answer) => return land(&worker, plan, pilot, *answer, asked, came).await,
+                AsPart::Part(answer, part) => {
+                    match land_part(&worker, &plan, &pilot, *answer, &part, asked, came).await {
+                        Ok(()) => return,
+                        Err(why) => plan.asks = Asks::Own(why),
+                    }
+                }
+                AsPart::Useless => plan.asks = Asks::Whole,
+            },
+            StatusCode::RANGE_NOT_SATISFIABLE => {
+                plan.asks = ask.instead().map_or(Asks::Whole, Asks::Part);
+            }
+            _ => return land(&worker, plan, pilot, answer, asked, came).await,
+        }
     }
 }
 
 /// Asks the origin, under a condition where a stored answer has a validator.
 async fn ask(worker: &Worker, plan: &Flightplan) -> Result<(origin::Answer, bool), Error> {
     let mut head = worker.request_head(&plan.site, &plan.asker, Method::GET, &plan.target, &plan.request)?;
-    head.headers.remove(header::RANGE);
+    let own = head.headers.remove(header::RANGE).zip(Some(head.headers.remove(header::IF_RANGE)));
     validation::remove_conditions(&mut head.headers);
+    if let (Asks::Own(_), Some((range, condition))) = (plan.asks, own) {
+        head.headers.insert(header::RANGE, range);
+        condition.map(|condition| head.headers.insert(header::IF_RANGE, condition));
+    }
+    if let Asks::Part(ask) = plan.asks {
+        head.headers.insert(header::RANGE, ask.field(plan.site.config.range_block));
+    }
     if plan.site.config.compress.enabled {
         head.headers.remove(header::ACCEPT_ENCODING);
     }
     let conditional = match plan.stale.as_ref().map(|entry| entry.head()) {
-        Some(Stored::Answer(stored)) => validation::add_validators(&mut head.headers, &stored.headers),
+        Some(Stored::Answer(stored)) if !matches!(plan.asks, Asks::Own(_)) => {
+            validation::add_validators(&mut head.headers, &stored.headers)
+        }
         _ => false,
     };
     Ok((plan.site.pool.send(head, Body::Empty).await?, conditional))
+}
+
+/// What a 206 is to whoever asked for a part.
+enum AsPart {
+    /// All there is.
+    Whole(Box<origin::Answer>),
+    /// A part.
+    Part(Box<origin::Answer>, Part),
+    /// Nothing that could be stored, or given to the pilot.
+    Useless,
+}
+
+fn as_part(plan: &Flightplan, mut answer: origin::Answer) -> AsPart {
+    let length = http_body::Body::size_hint(&answer.body).exact();
+    let Some(part) = partial::part(&answer.head.headers, length) else { return AsPart::Useless };
+    if answer.close_delimited {
+        return AsPart::Useless;
+    }
+    partial::to_whole(&mut answer.head.headers, part.complete);
+    if part.is_whole() {
+        answer.body = exactly(answer.body, part.complete);
+        answer.head.status = StatusCode::OK;
+        return AsPart::Whole(Box::new(answer));
+    }
+    // Without a strong validator nothing can be added to it: it has to have all that is asked for.
+    let inside = |range: &Range<u64>| part.range.start <= range.start && range.end <= part.range.end;
+    let enough = match range::parse(plan.request.get(header::RANGE), part.complete) {
+        Ranges::One(range) => inside(&range),
+        Ranges::Many(ranges) => ranges.iter().all(inside),
+        Ranges::None | Ranges::Unsatisfiable => false,
+    };
+    if partial::strong(&answer.head.headers).is_none() && !enough {
+        return AsPart::Useless;
+    }
+    AsPart::Part(Box::new(answer), part)
+}
+
+/// Stores a part, and lands with what it is a part of.
+///
+/// # Errors
+/// Why it is not stored.
+async fn land_part(
+    worker: &Worker,
+    plan: &Flightplan,
+    pilot: &Pilot<Outcome>,
+    mut answer: origin::Answer,
+    part: &Part,
+    asked: Timestamp,
+    came: Timestamp,
+) -> Result<(), NotStored> {
+    let policy = &plan.site.config.policy;
+    // RFC 9111 3.3: as what it is a part of would be stored.
+    answer.head.status = StatusCode::OK;
+    storing::may_store(policy, &Method::GET, &plan.request, answer.head.status, &answer.head.headers)?;
+    let told = plan.told(asked, came);
+    let landing = blocks::land(worker, &plan.site, &told, &answer.head, part).await?;
+    worker.core.flights.forget_unshareable(plan.key);
+    let stored = landing.entry.head().answer().map(|stored| withheld(&answer.head.headers, &stored.headers));
+    pilot.land(Outcome::InBlocks(Arc::new(InBlocks {
+        entry: Arc::clone(&landing.entry),
+        withheld: stored.unwrap_or_default(),
+        names: landing.names.clone(),
+        variant: landing.variant.clone(),
+        endpoint: answer.endpoint,
+    })));
+    landing.fill(worker, &plan.url, answer.body).await;
+    Ok(())
 }
 
 /// RFC 9111 4.3.4: the stored head takes over what the 304 says.
@@ -121,9 +231,11 @@ async fn land(
     came: Timestamp,
 ) {
     let core = &worker.core;
+    let came_with = answer.came_with;
     let (laid, answer, length) = match prepare(worker, &plan, answer, asked, came) {
         Ok(prepared) => prepared,
-        Err((why, answer)) => {
+        Err((found, answer)) => {
+            let why = if let Asks::Own(why) = plan.asks { why } else { found };
             // An origin in trouble may share again in a second, and what the pilot's own fields forbid says nothing
             // about the next request; everything else stays as it is for a while.
             if !answer.head.status.is_server_error() && !why.is_the_askers() {
@@ -144,6 +256,7 @@ async fn land(
         names: laid.place.names.clone(),
         variant: laid.place.variant.clone(),
         endpoint: answer.endpoint,
+        came_with,
         born: plan.born,
     })));
     if let Err(why) = laid.fill(&core.cache, answer.body).await {

@@ -4,13 +4,14 @@
 //!
 //! ```text
 //! main > cli > demo > node > config > admin listener > proxy > boarding > admit deliver depart fetch pass purging >
-//! worker > outcome > purge > route filter cache coalesce > origin transform rescue access_log > policy > context >
+//! blocks > worker > outcome > purge > route filter cache coalesce > origin transform rescue access_log > policy > context >
 //! error status > http clock limits target tasks telemetry fence
 //! ```
 
 pub mod access_log;
 pub mod admin;
 pub mod admit;
+pub mod blocks;
 pub mod boarding;
 pub mod cache;
 pub mod clock;

@@ -130,6 +130,17 @@ pub const NEGOTIATED_MEMBERS_MAX: usize = 32;
 pub const VARIANTS_MAX: usize = 64;
 /// Ranges answered in one multipart answer; more and the whole body is sent (RFC 9110 14.2).
 pub const RANGES_MAX: usize = 16;
+/// Bytes of a block of a large answer that is fetched as far as it is asked for (`range_block`): a block costs about what
+/// a round trip does, and fits the memory tier.
+pub const RANGE_BLOCK_BYTES: u64 = 4 * MIB as u64;
+/// Least and most bytes of such a block: each is a request to the origin, and the first byte may wait for all of it.
+pub const RANGE_BLOCK_BYTES_MIN: u64 = 64 * KIB as u64;
+/// See [`RANGE_BLOCK_BYTES_MIN`].
+pub const RANGE_BLOCK_BYTES_MAX: u64 = 64 * MIB as u64;
+/// Times a block is asked for where it left the store before it could be read.
+pub const BLOCK_TRIES_MAX: u32 = 3;
+/// Times a request begins anew because the origin had another version than the stored blocks; then it goes alone.
+pub const RESTARTS_MAX: u32 = 2;
 /// Bytes below which compressing costs more than it saves.
 pub const COMPRESS_BYTES_MIN: u64 = 256;
 /// Bytes above which an encoded form is streamed and not kept.

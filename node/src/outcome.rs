@@ -1,8 +1,9 @@
 //! What a flight brings home, for everyone who sits in it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use ::http::HeaderMap;
+use ::http::{HeaderMap, StatusCode};
 use larder_store::Tap;
 use parking_lot::Mutex;
 
@@ -22,6 +23,12 @@ pub enum Outcome {
     Shared(Arc<Shared>),
     /// The origin said 304: the stored answer is good again.
     Freshened(Arc<Entry>),
+    /// An answer whose bytes lie in blocks: those that were asked for first are coming in.
+    InBlocks(Arc<InBlocks>),
+    /// A block of an answer that is coming in.
+    Filling(Filling),
+    /// A block is of another version than its answer, which is over.
+    Changed,
     /// An answer for one request only: the one the flight started for. The others go alone.
     Private(NotStored, Arc<Mutex<Option<origin::Answer>>>),
     /// Nothing.
@@ -44,16 +51,53 @@ pub struct Shared {
     pub variant: String,
     /// Who sent it.
     pub endpoint: Arc<str>,
+    /// The status it came with: a 206 that carries the whole is shared as a 200.
+    pub came_with: StatusCode,
     /// The purge position before it was asked for.
     pub born: larder_store::Seq,
+}
+
+/// An answer whose bytes lie in blocks.
+pub struct InBlocks {
+    /// Its head.
+    pub entry: Arc<Entry>,
+    /// The fields that are not stored, see [`Shared::withheld`].
+    pub withheld: HeaderMap,
+    /// See [`Shared::names`].
+    pub names: Option<VaryNames>,
+    /// See [`Shared::variant`].
+    pub variant: String,
+    /// Who sent its first part.
+    pub endpoint: Arc<str>,
+}
+
+/// A block that is coming in.
+#[derive(Clone)]
+pub struct Filling {
+    /// Its bytes.
+    pub tap: Tap,
+    /// Which bytes of the whole they are.
+    pub range: Range<u64>,
+}
+
+impl InBlocks {
+    /// The secondary key that a request has for this answer.
+    #[must_use]
+    pub fn secondary(&self, wanted: &Wanted<'_>) -> String {
+        secondary(self.names.as_ref(), wanted)
+    }
 }
 
 impl Shared {
     /// The secondary key that a request has for this answer.
     #[must_use]
     pub fn secondary(&self, wanted: &Wanted<'_>) -> String {
-        self.names.as_ref().map_or_else(|| wanted.base.to_owned(), |names| wanted.variant(names))
+        secondary(self.names.as_ref(), wanted)
     }
+}
+
+fn secondary(names: Option<&VaryNames>, wanted: &Wanted<'_>) -> String {
+    names.map_or_else(|| wanted.base.to_owned(), |names| wanted.variant(names))
 }
 
 /// RFC 5861 4: the error that `answer` is, where the stale `entry` may be served in its place.
@@ -82,7 +126,12 @@ pub enum Source {
     Entry(Arc<Entry>),
     /// On their way into it.
     Tap(Tap, Option<u64>),
+    /// So many, in blocks, of which some may have to be fetched first; opens the bytes between two places.
+    Blocks(u64, Opener),
 }
+
+/// Opens the bytes of an answer between two places.
+pub type Opener = Arc<dyn Fn(u64, u64) -> http::Body + Send + Sync>;
 
 impl Source {
     /// Bytes of the whole body, where it is known.
@@ -91,6 +140,7 @@ impl Source {
         match self {
             Self::Entry(entry) => Some(entry.len()),
             Self::Tap(_, length) => *length,
+            Self::Blocks(length, _) => Some(*length),
         }
     }
 
@@ -108,6 +158,7 @@ impl Source {
                     }
                 }
             }
+            Self::Blocks(length, open) => open(from, to.unwrap_or(*length)),
             Self::Tap(tap, length) => {
                 let length = to.or(*length).map(|end| end.saturating_sub(from));
                 match tap.reader(from) {

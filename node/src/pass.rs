@@ -98,7 +98,8 @@ async fn compare(
     if stored.status != StatusCode::OK {
         return;
     }
-    match validation::head_effect(&stored.headers, entry.len(), answer.status, &answer.headers) {
+    match validation::head_effect(&stored.headers, stored.length(entry.len()), answer.status, &answer.headers)
+    {
         HeadEffect::Update => {
             core.cache.freshen(&site.config.policy, &told, &entry, &answer.headers).await;
         }

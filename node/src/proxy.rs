@@ -13,25 +13,28 @@ use http::Method;
 use http_body::Body as _;
 use larder_store::Hit;
 
+use crate::blocks::Lost;
+use crate::boarding::{self, Settled};
 use crate::cache::stored::{Answer, Stored};
 use crate::cache::{Entry, Wanted};
 use crate::context::{Client, Exchange};
-use crate::error::{Error, Kind, Retry};
+use crate::error::Error;
 use crate::http::{Body, Response};
-use crate::outcome::Outcome;
-use crate::policy::freshness::Freshness;
+use crate::limits::RESTARTS_MAX;
 use crate::policy::serving::{self, Serve};
 use crate::policy::validation;
 use crate::rescue::{self, Refusal};
 use crate::status::{Forward, Served};
 use crate::worker::{Site, Worker};
-use crate::{admit, boarding, deliver, depart, pass, purging};
+use crate::{admit, deliver, depart, pass, purging};
 
 /// One request on its way through a site.
 struct Journey<'a> {
     worker: &'a Arc<Worker>,
     site: &'a Arc<Site>,
     exchange: &'a mut Exchange,
+    /// How often the origin had another version than the stored blocks.
+    restarts: u32,
 }
 
 /// Answers one request.
@@ -44,7 +47,7 @@ pub async fn serve(worker: Arc<Worker>, request: http::Request<Body>, client: Cl
             depart::finish(&worker, None, exchange, response)
         }
         Ok(site) => {
-            let mut journey = Journey { worker: &worker, site: &site, exchange: &mut exchange };
+            let mut journey = Journey { worker: &worker, site: &site, exchange: &mut exchange, restarts: 0 };
             // In a box, so that the way of a hit does not carry the weight of all the others.
             let response = match journey.at_once() {
                 Some(response) => response,
@@ -107,60 +110,53 @@ impl Journey<'_> {
         if self.exchange.request.method == Method::HEAD && !asks {
             return self.pass(why, stale, Body::Empty).await;
         }
-        let mut alone = boarding::asks_alone(&self.site.config.policy, &self.exchange.request.headers);
+        let mut alone = boarding::asks_alone(&self.site.config.policy, &self.exchange.request.headers)
+            || self.restarts > RESTARTS_MAX;
         loop {
             let boarded = boarding::board(self.worker, self.site, self.exchange, &variant, stale, alone);
             let Some(seat) = boarded else { return self.pass(Forward::Bypass, None, Body::Empty).await };
             self.exchange.facts.collapsed = seat.collapsed;
             self.exchange.facts.forward = Some(if seat.bypassed { Forward::Bypass } else { why });
-            let counts = |freshness: &Freshness| seat.counts(self.site, self.exchange, freshness);
-            let error = match seat.outcome().await {
-                Ok(Some(Outcome::Shared(shared))) => {
-                    let mine = shared.secondary(&Wanted::of(self.exchange, self.site.config.selecting()));
-                    if mine == shared.variant && counts(&shared.answer.freshness) {
-                        // Held until the answer is made, so that its first bytes do not leave meanwhile.
-                        if let Some(_held) = shared.tap.reader(0) {
-                            return deliver::shared(self.worker, self.site, self.exchange, &shared).await;
-                        }
-                        // It broke off before anything of it was given out here.
-                        if let Some(why) = shared.tap.aborted() {
-                            let error = Error::origin(Kind::BodyCut, Retry::Never, why);
-                            return self.rescue(error, stale, &variant).await;
-                        }
-                        boarding::too_late(self.worker, self.exchange, &variant);
-                    }
-                    // Another variant has a flight of its own; the second time go alone rather than in circles.
-                    alone = variant == mine;
-                    variant = mine;
-                    continue;
+            match boarding::settle(self.worker, self.site, self.exchange, &seat, &variant).await {
+                Settled::Shared(shared, _held) => {
+                    return deliver::shared(self.worker, self.site, self.exchange, &shared).await;
                 }
-                Ok(Some(Outcome::Freshened(entry))) => {
-                    if matches!(entry.head(), Stored::Answer(answer) if counts(&answer.freshness)) {
-                        return self.stored(Served::Revalidated, &entry, &variant).await;
-                    }
-                    alone = true;
-                    continue;
+                Settled::InBlocks(found) => {
+                    let told = deliver::in_blocks(self.worker, self.site, self.exchange, &found).await;
+                    return self.or_anew(told, &found.variant).await;
                 }
-                Ok(Some(Outcome::Private(why, answer))) => {
-                    if let Some(answer) = seat.own(&answer) {
-                        return deliver::relayed(self.site, self.exchange, Served::Miss, Some(why), answer);
-                    }
-                    alone = boarding::alone_after(why, &self.exchange.request.headers);
-                    if !alone && let Some(response) = self.at_once() {
+                Settled::Freshened(entry) => {
+                    return self.stored(Served::Revalidated, &entry, &variant).await;
+                }
+                Settled::Own(why, answer) => {
+                    return deliver::relayed(self.site, self.exchange, Served::Miss, Some(why), answer);
+                }
+                Settled::Again(again, mine) => {
+                    if !again && let Some(response) = self.at_once() {
                         return response; // The next flight has come and gone meanwhile.
                     }
-                    continue;
+                    (alone, variant) = (again, mine);
                 }
-                Ok(Some(Outcome::Failed(error))) => error,
-                Ok(None) => Error::node(Kind::FlightFailed, "the fetch ended"),
-                Err(waited) => Error::origin(Kind::WaitTimeout, Retry::Never, waited),
-            };
-            return self.rescue(error, stale, &variant).await;
+                Settled::Failed(error) => return self.rescue(error, stale, &variant).await,
+            }
         }
     }
 
     async fn stored(&mut self, served: Served, entry: &Arc<Entry>, variant: &str) -> Response {
-        deliver::entry(self.worker, self.site, self.exchange, served, entry, variant).await
+        let told = deliver::entry(self.worker, self.site, self.exchange, served, entry, variant).await;
+        self.or_anew(told, variant).await
+    }
+
+    /// The answer, or another try where the stored blocks turned out to be of a version that is over.
+    async fn or_anew(&mut self, told: Result<Response, Lost>, variant: &str) -> Response {
+        match told {
+            Ok(response) => response,
+            Err(Lost::Failed(error)) => depart::failed(self.worker, self.site, self.exchange, &error),
+            Err(Lost::Changed) => {
+                self.restarts += 1;
+                Box::pin(self.miss(Forward::Stale, variant.to_owned(), None)).await
+            }
+        }
     }
 
     async fn pass(&mut self, why: Forward, stale: Option<&Hit<Stored>>, body: Body) -> Response {

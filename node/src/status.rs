@@ -65,6 +65,8 @@ pub enum Forward {
     Request,
     /// Something fits but it is stale.
     Stale,
+    /// Something fits but has not all the bytes that were asked for.
+    Partial,
 }
 
 impl Forward {
@@ -78,6 +80,7 @@ impl Forward {
             Self::VaryMiss => "vary-miss",
             Self::Request => "request",
             Self::Stale => "stale",
+            Self::Partial => "partial",
         }
     }
 }

@@ -59,6 +59,9 @@ fn hash(bytes: &[u8]) -> u64 {
 /// Length of the block that [`Pattern`] repeats: a prime, so that no chunk size of anyone divides it.
 const BLOCK: usize = 1_048_573;
 
+/// How far apart the beginnings of two versions lie in the pattern.
+pub const SHIFT: u64 = 100_003;
+
 /// A body of any length that is cheap to make and to check: one block repeated.
 #[derive(Debug, Clone)]
 pub struct Pattern(Bytes);

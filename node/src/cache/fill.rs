@@ -29,16 +29,27 @@ pub async fn pour(mut body: Body, mut writer: Writer<Stored>) -> Result<Arc<Entr
                 }
             }
             Err(cut) => {
-                // Who follows says of itself that the origin's answer broke off.
-                let why = match cut {
-                    Cut::Origin(why) => why,
-                    other => other.to_string(),
-                };
-                writer.abort(&why);
+                writer.abort(&told(cut));
                 return Err(NotStored::Cut);
             }
         }
     }
+    commit(writer).await
+}
+
+/// What whoever follows hears: it says of itself that the origin's answer broke off.
+pub(super) fn told(cut: Cut) -> String {
+    match cut {
+        Cut::Origin(why) => why,
+        other => other.to_string(),
+    }
+}
+
+/// The body is whole: keeps it.
+///
+/// # Errors
+/// Why it is not in the store.
+pub(super) async fn commit(writer: Writer<Stored>) -> Result<Arc<Entry>, NotStored> {
     writer.commit().await.map_err(|why| match why {
         NotKept::TooLarge => NotStored::TooLarge,
         NotKept::Purged => NotStored::Purged,

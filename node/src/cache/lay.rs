@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Version, response};
 use larder_store::{Seq, Writer};
 
-use super::fill::pour;
+use super::blocks::InBlocks;
+use super::fill::{commit, pour};
 use super::stored::{Answer, Stored, Uses};
 use super::{Cache, Entry, Place};
 use crate::clock::Timestamp;
@@ -60,6 +61,38 @@ impl Cache {
         head: &response::Parts,
         length: Option<u64>,
     ) -> Result<Laid, NotStored> {
+        let (answer, place, tags) = self.noted(config, told, head, None)?;
+        let writer = self.begin(told.url, &place.variant, answer.clone(), tags, told.born, length);
+        let (url, base) = (told.url.into(), told.base.into());
+        Ok(Laid { answer, place, writer, url, base, born: told.born })
+    }
+
+    /// Stores the head of an answer whose bytes will lie in blocks beside it.
+    ///
+    /// # Errors
+    /// Why not even so.
+    pub async fn lay_in_blocks(
+        &self,
+        config: &Config,
+        told: &Told<'_>,
+        head: &response::Parts,
+        blocks: InBlocks,
+    ) -> Result<(Arc<Entry>, Place), NotStored> {
+        let (answer, place, tags) = self.noted(config, told, head, Some(blocks))?;
+        let writer = self.begin(told.url, &place.variant, answer, tags, told.born, Some(0));
+        let entry = commit(writer).await?;
+        self.mark(told.url, told.base, &place, told.born).await;
+        Ok((entry, place))
+    }
+
+    /// The head as it is stored, where it lies, and its tags.
+    fn noted(
+        &self,
+        config: &Config,
+        told: &Told<'_>,
+        head: &response::Parts,
+        blocks: Option<InBlocks>,
+    ) -> Result<(Answer, Place, Vec<String>), NotStored> {
         let fields = &head.headers;
         let place = match vary::parse(fields).with(&config.keying.names) {
             Vary::Star => return Err(NotStored::VaryStar),
@@ -81,13 +114,12 @@ impl Cache {
             freshness,
             version: self.new_version(),
             old: head.version == Version::HTTP_10,
+            blocks,
             coding: Coding::Identity,
             uses: Uses::default(),
         };
         let tags = tags::of(&answer.headers)?;
-        let writer = self.begin(told.url, &place.variant, answer.clone(), tags, told.born, length);
-        let (url, base) = (told.url.into(), told.base.into());
-        Ok(Laid { answer, place, writer, url, base, born: told.born })
+        Ok((answer, place, tags))
     }
 }
 

@@ -1,8 +1,10 @@
 //! HTTP meaning over the store: which stored answer a request selects, and how a new one is laid down.
 
+pub mod blocks;
 pub mod fill;
 pub mod key;
 pub mod lay;
+pub mod pieces;
 pub mod stored;
 
 use std::hash::{BuildHasher, RandomState};
@@ -246,7 +248,7 @@ impl Cache {
         match self.store.peek(KeyRef::new(url, variant)) {
             Peek::Memory(hit) => match hit.entry.head() {
                 Stored::Answer(answer) => look(&answer.uses),
-                Stored::Variants(_) => T::default(),
+                Stored::Variants(_) | Stored::Block(_) => T::default(),
             },
             Peek::Disk | Peek::Absent => T::default(),
         }
@@ -270,7 +272,7 @@ impl Cache {
         let entry = self.get(KeyRef::new(url, base)).await?.entry;
         match entry.head() {
             Stored::Variants(variants) => Some((variants.clone(), entry.born())),
-            Stored::Answer(_) => None,
+            Stored::Answer(_) | Stored::Block(_) => None,
         }
     }
 }
@@ -297,7 +299,7 @@ fn used(hit: Hit<Stored>) -> Hit<Stored> {
 fn newer(one: Option<Hit<Stored>>, other: Option<Hit<Stored>>) -> Option<Hit<Stored>> {
     let made = |hit: &Hit<Stored>| match hit.entry.head() {
         Stored::Answer(answer) => answer.freshness.made().0,
-        Stored::Variants(_) => 0,
+        Stored::Variants(_) | Stored::Block(_) => 0,
     };
     match (one, other) {
         (Some(one), Some(other)) if made(&other) > made(&one) => Some(other),

@@ -5,6 +5,8 @@
 //! kind 0, an answer:
 //!   status u16 | version id u64 | coding u8 | flags u8 | response_time u64 | corrected_age u64 | lifetime u64 |
 //!   stale_while_revalidate u64 | stale_if_error u64 | fields u16 | { name u16 + bytes | value u32 + bytes }*
+//! kind 2, an answer whose bytes lie in blocks beside it: complete u64 | size u64 | the same as kind 0
+//! kind 3, a block: version id u64 | from u64
 //! kind 1, the variants of a URL:
 //!   specs u16 | { u32 + bytes }* | known u16 | { u32 + bytes }* | languages u16 | { key u32 + bytes | variant u32 + bytes }*
 //! ```
@@ -17,6 +19,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use larder_store::Head;
 
+use super::blocks::{Block, InBlocks};
 use crate::clock::Timestamp;
 use crate::policy::freshness::Freshness;
 use crate::transform::compress::Coding;
@@ -24,6 +27,8 @@ use crate::transform::compress::Coding;
 const FORMAT: u8 = 1;
 const KIND_ANSWER: u8 = 0;
 const KIND_VARIANTS: u8 = 1;
+const KIND_IN_BLOCKS: u8 = 2;
+const KIND_BLOCK: u8 = 3;
 /// Their places are their numbers on disk.
 const CODINGS: [Coding; 4] = [Coding::Identity, Coding::Gzip, Coding::Brotli, Coding::Zstd];
 
@@ -34,6 +39,8 @@ pub enum Stored {
     Answer(Answer),
     /// The URL has variants: look under their keys.
     Variants(Variants),
+    /// Some bytes of an answer.
+    Block(Block),
 }
 
 /// A stored answer's head.
@@ -49,6 +56,8 @@ pub struct Answer {
     pub version: u64,
     /// Whether it came over HTTP/1.0, for `Via` (RFC 9110 7.6.3).
     pub old: bool,
+    /// Where its bytes are, if they are not its own entry's body.
+    pub blocks: Option<InBlocks>,
     /// The coding we gave it; anything but identity is a form derived from the identity form of the same `version`.
     pub coding: Coding,
     /// How often it was given out, where it is one of several variants.
@@ -106,8 +115,21 @@ impl Head for Stored {
         out.push(FORMAT);
         match self {
             Self::Answer(answer) => {
-                out.push(KIND_ANSWER);
+                match answer.blocks {
+                    None => out.push(KIND_ANSWER),
+                    // A kind of its own: who does not know it must not take the empty body for the whole.
+                    Some(InBlocks { complete, size }) => {
+                        out.push(KIND_IN_BLOCKS);
+                        out.extend_from_slice(&complete.to_le_bytes());
+                        out.extend_from_slice(&size.to_le_bytes());
+                    }
+                }
                 answer.encode(out);
+            }
+            Self::Block(Block { version, from }) => {
+                out.push(KIND_BLOCK);
+                out.extend_from_slice(&version.to_le_bytes());
+                out.extend_from_slice(&from.to_le_bytes());
             }
             Self::Variants(variants) => {
                 out.push(KIND_VARIANTS);
@@ -123,6 +145,12 @@ impl Head for Stored {
         }
         match from.u8()? {
             KIND_ANSWER => Answer::decode(&mut from).map(Self::Answer),
+            KIND_IN_BLOCKS => {
+                let (complete, size) = (from.u64()?, from.u64()?);
+                let blocks = Some(InBlocks { complete, size: (size > 0).then_some(size)? });
+                Answer::decode(&mut from).map(|answer| Self::Answer(Answer { blocks, ..answer }))
+            }
+            KIND_BLOCK => Some(Self::Block(Block { version: from.u64()?, from: from.u64()? })),
             KIND_VARIANTS => Variants::decode(&mut from).map(Self::Variants),
             _ => None,
         }
@@ -141,6 +169,7 @@ impl Head for Stored {
                 let texts = variants.specs.iter().chain(&variants.known).chain(languages);
                 texts.map(|text| text.len() + 16).sum::<usize>() + 64
             }
+            Self::Block(_) => 0,
         }
     }
 }
@@ -151,12 +180,18 @@ impl Stored {
     pub const fn answer(&self) -> Option<&Answer> {
         match self {
             Self::Answer(answer) => Some(answer),
-            Self::Variants(_) => None,
+            Self::Variants(_) | Self::Block(_) => None,
         }
     }
 }
 
 impl Answer {
+    /// Bytes of the whole body, for an entry whose own body has `own` bytes.
+    #[must_use]
+    pub fn length(&self, own: u64) -> u64 {
+        self.blocks.map_or(own, |blocks| blocks.complete)
+    }
+
     /// The version of HTTP that the origin answered with.
     #[must_use]
     pub const fn received(&self) -> Version {
@@ -209,7 +244,8 @@ impl Answer {
             stale_if_error,
         };
         let (headers, old) = (Arc::new(headers), flags & 16 != 0);
-        Some(Self { status, headers, freshness, version, old, coding, uses: Uses::default() })
+        let (blocks, uses) = (None, Uses::default());
+        Some(Self { status, headers, freshness, version, old, blocks, coding, uses })
     }
 }
 
@@ -347,7 +383,8 @@ mod tests {
         };
         let headers = Arc::new(headers);
         let (coding, uses) = (Coding::Brotli, Uses::default());
-        Answer { status: StatusCode::NOT_FOUND, headers, freshness, version: 77, old: true, coding, uses }
+        let (blocks, old) = (None, true);
+        Answer { status: StatusCode::NOT_FOUND, headers, freshness, version: 77, old, blocks, coding, uses }
     }
 
     #[test]
@@ -371,6 +408,27 @@ mod tests {
         Stored::Variants(variants.clone()).encode(&mut bytes);
         let Some(Stored::Variants(back)) = Stored::decode(&bytes) else { panic!("not variants") };
         assert_eq!(back, variants);
+    }
+
+    #[test]
+    fn an_answer_in_blocks_and_its_blocks_come_back() {
+        let blocks = Some(InBlocks { complete: 1 << 40, size: 1 << 22 });
+        let mut bytes = Vec::new();
+        Stored::Answer(Answer { blocks, ..answer() }).encode(&mut bytes);
+        let back = Stored::decode(&bytes);
+        let back = back.as_ref().and_then(Stored::answer).expect("an answer");
+        assert_eq!((back.blocks, back.length(0), back.version), (blocks, 1 << 40, 77));
+        assert_ne!(bytes[1], KIND_ANSWER, "older versions must not take it for an answer without bytes");
+
+        let block = Block { version: 77, from: 3 };
+        let mut bytes = Vec::new();
+        Stored::Block(block).encode(&mut bytes);
+        assert!(matches!(Stored::decode(&bytes), Some(Stored::Block(back)) if back == block));
+        // Blocks of no size would be looked for without end.
+        let mut bytes = Vec::new();
+        let none = Some(InBlocks { complete: 1, size: 0 });
+        Stored::Answer(Answer { blocks: none, ..answer() }).encode(&mut bytes);
+        assert!(Stored::decode(&bytes).is_none());
     }
 
     #[test]

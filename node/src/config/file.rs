@@ -198,6 +198,9 @@ pub struct Site {
     pub hosts: Vec<String>,
     /// Largest request body; more is answered with 413. Default: `1GiB`.
     pub request_body_max: Option<Size>,
+    /// Blocks in which a large answer is fetched when a range of it is asked for, 64KiB to 64MiB; `0` fetches every answer
+    /// whole. Default: `4MiB`.
+    pub range_block: Option<Size>,
     /// Send Surrogate-Key, Cache-Tag and Cache-Groups on to clients. Default: `false`.
     pub show_tags: Option<bool>,
     /// Where answers come from.

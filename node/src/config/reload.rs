@@ -192,6 +192,7 @@ fn sites(changes: &mut Vec<String>, old_node: &Node, new_node: &Node) {
                     ("key", before.policy.keying != site.policy.keying),
                     ("compression", before.compress != site.compress),
                     ("request_body_max", before.request_body_max != site.request_body_max),
+                    ("range_block", before.range_block != site.range_block),
                     ("show_tags", before.show_tags != site.show_tags),
                     ("purge", before.purge != site.purge),
                 ];

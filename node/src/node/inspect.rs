@@ -14,6 +14,7 @@ pub(super) async fn inspect(core: &Core, url: &str) -> Value {
     if let Load::Hit(first) = core.cache.store().load(KeyRef::new(url, "")).await {
         match first.entry.head() {
             Stored::Answer(_) => variants.extend(shown(core, &first)),
+            Stored::Block(_) => {}
             Stored::Variants(known) => {
                 for variant in &known.known {
                     if let Load::Hit(hit) = core.cache.store().load(KeyRef::new(url, variant)).await {
@@ -27,13 +28,14 @@ pub(super) async fn inspect(core: &Core, url: &str) -> Value {
 }
 
 fn shown(core: &Core, hit: &Hit<Stored>) -> Option<Value> {
-    let Stored::Answer(answer) = hit.entry.head() else { return None };
+    let answer = hit.entry.head().answer()?;
     let now = core.clock.now();
     let fresh = answer.freshness.is_fresh(now) && !answer.freshness.no_cache && !hit.expired;
     Some(json!({
         "variant": hit.entry.key().variant(),
         "status": answer.status.as_u16(),
-        "bytes": hit.entry.len(),
+        "bytes": answer.length(hit.entry.len()),
+        "block_bytes": answer.blocks.map(|blocks| blocks.size),
         "tier": match hit.tier { Tier::Memory => "memory", Tier::Disk => "disk" },
         "age_seconds": answer.freshness.age(now).as_secs(),
         "lifetime_seconds": answer.freshness.lifetime.as_secs(),

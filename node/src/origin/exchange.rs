@@ -99,7 +99,8 @@ async fn exchange(
     clean(&mut head);
     let body = body(incoming, lease, shape.reusable, config.between_bytes_timeout);
     let close_delimited = shape.close_delimited;
-    Ok(Answer { head, body, endpoint, reused, connect, first_byte, close_delimited })
+    let came_with = head.status;
+    Ok(Answer { head, came_with, body, endpoint, reused, connect, first_byte, close_delimited })
 }
 
 fn body(incoming: Incoming, lease: Lease, reusable: bool, between_bytes: Duration) -> Body {

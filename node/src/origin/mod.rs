@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::{request, response};
+use http::{StatusCode, request, response};
 use rustls_pki_types::ServerName;
 
 use crate::clock::Clock;
@@ -150,6 +150,8 @@ struct Shared {
 pub struct Answer {
     /// Status and fields as they came with their version, hop-by-hop fields removed, `Content-Length` in one spelling.
     pub head: response::Parts,
+    /// The status it came with; `head` may be made into that of another message later.
+    pub came_with: StatusCode,
     /// The body: broken off it ends with [`Cut::Origin`](crate::http::Cut::Origin) or
     /// [`Cut::Silent`](crate::http::Cut::Silent), never as if it were whole.
     pub body: Body,

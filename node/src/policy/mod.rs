@@ -8,6 +8,7 @@
 //! serving     fresh, stale while it is refreshed, or to the origin first (RFC 9111 4.2.4, RFC 5861)
 //! trouble     which failures count as errors for stale-if-error (RFC 5861 4)
 //! validation  conditions of clients, our own conditions, what a 304 or a HEAD updates (RFC 9111 4.3)
+//! partial     parts of an answer: what to ask for, and what a 206 is (RFC 9111 3.3, 3.4)
 //! vary        which variant a request selects (RFC 9111 4.1)
 //! keying      what tells answers apart as a site declares it: query, cookies, device
 //! overrides   what a site's rule says against its origin's word
@@ -26,6 +27,7 @@ pub mod invalidation;
 pub mod keying;
 pub mod negotiate;
 pub mod overrides;
+pub mod partial;
 pub mod pattern;
 pub mod serving;
 pub mod storing;

@@ -58,6 +58,8 @@ pub struct SiteConfig {
     pub request_body_max: u64,
     /// Who may send it `PURGE`; without it nobody.
     pub purge: Option<Purging>,
+    /// Bytes of the blocks in which a large answer is fetched when a range of it is asked for; 0 fetches answers whole.
+    pub range_block: u64,
     /// Whether clients see `Surrogate-Key`, `Cache-Tag` and `Cache-Groups`.
     pub show_tags: bool,
 }

@@ -9,6 +9,7 @@ use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::limits::RANGES_MAX;
+use crate::policy::partial::First;
 
 /// What a `Range` field asks of a body of known length.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +51,20 @@ pub fn parse(header: Option<&HeaderValue>, len: u64) -> Ranges {
         }
     }
     if count == 0 { Ranges::None } else { pieces.into_ranges() }
+}
+
+/// What the first range of a `Range` field asks of a body of unknown length; `None` where the field would be ignored.
+#[must_use]
+pub fn first(header: Option<&HeaderValue>) -> Option<First> {
+    let mut specs = byte_specs(header?.as_bytes())?.split(|&byte| byte == b',').map(trim);
+    let spec = specs.find(|spec| !spec.is_empty())?;
+    let dash = spec.iter().position(|&byte| byte == b'-')?;
+    match (number(&spec[..dash]), number(&spec[dash + 1..])) {
+        (Number::Absent, Number::Value(count)) if count > 0 => Some(First::Last(count)),
+        (Number::Value(from), Number::Value(last)) if last < from => None,
+        (Number::Value(from), Number::Absent | Number::Value(_)) => Some(First::From(from)),
+        _ => None,
+    }
 }
 
 /// `bytes 0-499/1234` for the bytes `range` of `len`; an empty range has no such field and gives `bytes */1234`.
@@ -194,6 +209,24 @@ impl Pieces {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wanted_first_of_a_body_of_unknown_length() {
+        for (text, expected) in [
+            ("bytes=0-0", Some(First::From(0))),
+            ("Bytes= 7-", Some(First::From(7))),
+            ("bytes=, ,-5, 0-1", Some(First::Last(5))),
+            ("bytes=9-3", None),
+            ("bytes=-0", None),
+            ("bytes=-", None),
+            ("bytes=x-1", None),
+            ("bytes=", None),
+            ("lines=0-1", None),
+        ] {
+            assert_eq!(first(Some(&HeaderValue::from_static(text))), expected, "{text}");
+        }
+        assert_eq!(first(None), None);
+    }
     use proptest::prelude::*;
 
     fn ask(value: &str, len: u64) -> Ranges {

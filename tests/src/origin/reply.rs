@@ -24,8 +24,8 @@ pub struct Reply {
 pub(super) enum Content {
     /// These bytes.
     Bytes(Bytes),
-    /// So many of [`page::Pattern`].
-    Pattern(u64),
+    /// So many of [`page::Pattern`], from a place on.
+    Pattern(u64, u64),
     /// These bytes instead of head and body, then close.
     Raw(Bytes),
 }
@@ -87,8 +87,37 @@ impl Reply {
     /// 200 and so many bytes of [`page::Pattern`].
     #[must_use]
     pub fn pattern(length: u64) -> Self {
-        let reply = Self { content: Content::Pattern(length), ..Self::new(200, "") };
+        let reply = Self { content: Content::Pattern(0, length), ..Self::new(200, "") };
         reply.with("content-type", "application/octet-stream")
+    }
+
+    /// A pattern of `length` bytes with `ETag: "v<version>"` from a server that knows one range, `If-Range` and
+    /// `If-None-Match`. The pattern of another version begins elsewhere.
+    #[must_use]
+    pub fn ranged(asked: &Asked, length: u64) -> Self {
+        let (etag, shift) = (format!("\"v{}\"", asked.version), asked.version * page::SHIFT);
+        let whole = Self { content: Content::Pattern(shift, length), ..Self::new(200, "") };
+        let whole = whole.with("etag", &etag).with("accept-ranges", "bytes");
+        if asked.get("if-none-match").is_some_and(|tags| tags.contains(&etag)) {
+            return Self { content: Content::Bytes(Bytes::new()), status: 304, ..whole };
+        }
+        let same = asked.get("if-range").is_none_or(|tag| tag == etag);
+        let Some(range) = asked.get("range").filter(|_| same).and_then(|r| r.strip_prefix("bytes=")) else {
+            return whole;
+        };
+        let (first, last) = range.split_once('-').expect("a node asks for one range");
+        let (from, to) = match (first.parse::<u64>(), last.parse::<u64>()) {
+            (Err(_), Ok(count)) => (length.saturating_sub(count), length),
+            (Ok(from), Ok(last)) => (from, (last + 1).min(length)),
+            (Ok(from), Err(_)) => (from, length),
+            (Err(_), Err(_)) => panic!("a node asks for {range:?}"),
+        };
+        if from >= to {
+            return Self::new(416, "").with("content-range", &format!("bytes */{length}"));
+        }
+        let says = format!("bytes {from}-{}/{length}", to - 1);
+        let part = Self { content: Content::Pattern(shift + from, to - from), status: 206, ..whole };
+        part.with("content-range", &says)
     }
 
     /// Exactly these bytes, then the connection closes.
@@ -118,6 +147,13 @@ impl Reply {
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.fields.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Another value for a field.
+    #[must_use]
+    pub fn replacing(mut self, name: &str, value: &str) -> Self {
+        self.fields.retain(|(known, _)| known != name);
+        self.with(name, value)
     }
 
     /// `Cache-Control`.
@@ -200,7 +236,7 @@ impl Reply {
     pub(super) fn length(&self) -> u64 {
         match &self.content {
             Content::Bytes(bytes) | Content::Raw(bytes) => bytes.len() as u64,
-            Content::Pattern(length) => *length,
+            Content::Pattern(_, length) => *length,
         }
     }
 }

@@ -118,7 +118,10 @@ impl Line {
     /// Writes the body; false when it was cut.
     async fn body(&mut self, reply: &Reply) -> std::io::Result<bool> {
         let chunked = reply.framing == Framing::Chunked;
-        let pattern = matches!(reply.content, Content::Pattern(_)).then(Pattern::default);
+        let pattern = match reply.content {
+            Content::Pattern(from, _) => Some((Pattern::default(), from)),
+            _ => None,
+        };
         let (mut at, length) = (0, reply.length());
         loop {
             if let Some((_, gate)) = reply.pause.as_ref().filter(|(place, _)| *place == at) {
@@ -139,7 +142,7 @@ impl Line {
                     let from = usize::try_from(at).expect("inside the body");
                     bytes.slice(from..from + most)
                 }
-                (_, Some(pattern)) => pattern.piece(at, most),
+                (_, Some((pattern, from))) => pattern.piece(from + at, most),
                 (_, None) => Bytes::new(),
             };
             at += piece.len() as u64;

@@ -1,5 +1,6 @@
 //! The cases: one module an idea, every case against a real node over real sockets.
 
+mod blocks;
 mod caching;
 mod collapse;
 mod compression;

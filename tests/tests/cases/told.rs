@@ -63,7 +63,13 @@ const ROWS: [Row; 19] = [
         200,
         "edge-1; fwd=stale; fwd-status=200; ttl=+; stored",
     ),
-    ("/while", |_| stale("stale-while-revalidate=9999"), Ask::get, 200, "edge-1; hit; ttl=-"),
+    (
+        "/while",
+        |_| stale("stale-while-revalidate=9999"),
+        Ask::get,
+        200,
+        "edge-1; hit; ttl=-; detail=stale-while-revalidate",
+    ),
     (
         "/if-error",
         |first| if first { stale("stale-if-error=9999") } else { Reply::new(503, "") },

@@ -79,9 +79,19 @@ impl Check<'_> {
                 written.request_body_max.as_ref(),
                 body_max,
             ),
+            range_block: self.range_block(&format!("{path}.range_block"), written.range_block.as_ref()),
             show_tags: written.show_tags.unwrap_or(false),
             purge: None,
         }
+    }
+
+    fn range_block(&mut self, path: &str, written: Option<&file::Size>) -> u64 {
+        let size = self.size(path, written, limits::RANGE_BLOCK_BYTES);
+        let sane = limits::RANGE_BLOCK_BYTES_MIN..=limits::RANGE_BLOCK_BYTES_MAX;
+        if size > 0 && !sane.contains(&size) {
+            self.wrong(path, "is no size for a block", "64KiB to 64MiB, or 0 to fetch answers whole");
+        }
+        size
     }
 
     fn hosts(&mut self, path: &str, written: &[String], taken: &mut HashMap<String, String>) -> Vec<String> {
