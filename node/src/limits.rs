@@ -222,6 +222,14 @@ pub const PURGE_TEXT_BYTES_MAX: usize = 1024;
 /// Ids of purges remembered, so that repeating one does nothing; about 12 MiB. Four times what a log holds: nodes of a fleet
 /// send each other what is in their logs, and an id that one has forgotten and another one has not would go round for ever.
 pub const PURGE_IDS_MAX: usize = 40_000;
+/// Purges in the history by default.
+pub const PURGE_HISTORY_MAX: usize = 10_000;
+/// Bytes of the history of purges by default.
+pub const PURGE_HISTORY_BYTES_MAX: u64 = 32 * MIB as u64;
+/// Age after which a purge leaves the history by default.
+pub const PURGE_HISTORY_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Time for which a purge can be taken back by default.
+pub const PURGE_UNDO_WINDOW: Duration = Duration::from_secs(5 * 60);
 /// Purges in one listing of the history.
 pub const PURGES_LISTED_MAX: usize = 1000;
 /// Bytes of selectors in one listing of the history.

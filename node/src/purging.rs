@@ -105,6 +105,7 @@ async fn carry(worker: &Arc<Worker>, site: &Site, exchange: &Exchange) -> Result
     let order = Order {
         id: None,
         purge,
+        undo: None,
         dry_run: false,
         author: Some(format!("PURGE at {}", site.config.name)),
         reason: None,

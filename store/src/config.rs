@@ -1,6 +1,7 @@
 //! What an operator decides about a store.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The settings of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,33 @@ pub struct Config {
     pub memory_object_max: u64,
     /// Threads that read and write the disk.
     pub io_threads: usize,
+    /// How purges are remembered.
+    pub purges: Purges,
+}
+
+/// How purges are remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Purges {
+    /// Time for which a purge can be taken back: what it hit is kept that long, unserved. Zero = never.
+    pub undo_window: Duration,
+    /// Purges of the history, at the most.
+    pub history: usize,
+    /// Bytes of the history, at the most.
+    pub history_bytes: usize,
+    /// Age after which a purge leaves the history.
+    pub history_age: Duration,
+}
+
+impl Default for Purges {
+    /// No undo, and a month or 10,000 purges or 32 MiB of them.
+    fn default() -> Self {
+        Self {
+            undo_window: Duration::ZERO,
+            history: 10_000,
+            history_bytes: 32 << 20,
+            history_age: Duration::from_secs(30 * 24 * 3600),
+        }
+    }
 }
 
 impl Config {
@@ -25,7 +53,15 @@ impl Config {
     pub fn new(directory: impl Into<PathBuf>, memory: u64, disk: u64) -> Self {
         let memory_object_max = (memory / 8).min(8 << 20);
         let object_max = if disk == 0 { memory_object_max } else { disk / 4 };
-        Self { directory: directory.into(), memory, disk, object_max, memory_object_max, io_threads: 4 }
+        Self {
+            directory: directory.into(),
+            memory,
+            disk,
+            object_max,
+            memory_object_max,
+            io_threads: 4,
+            purges: Purges::default(),
+        }
     }
 }
 

@@ -45,11 +45,25 @@ pub(crate) enum EntryBody {
     Disk(Arc<DiskBody>),
 }
 
-/// The position an entry was last checked against the purges at, and in the top bit whether a soft one matched.
+/// The position an entry was last checked against the purges at, and in the top bits whether a soft one matched.
 #[derive(Debug)]
 struct Checked(AtomicU64);
 
 const EXPIRED: u64 = 1 << 63;
+/// Expired by a purge that cannot be taken back.
+const AGED: u64 = 1 << 62;
+const FLAGS: u64 = EXPIRED | AGED;
+
+/// What the purges make of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// To be served; stale if a soft purge has expired it.
+    Alive { expired: bool },
+    /// Not to be served, unless the purge is taken back.
+    Hidden,
+    /// Never to be served again.
+    Dead,
+}
 
 impl<H> Entry<H> {
     /// An entry that was checked against the purges at `checked`.
@@ -60,9 +74,9 @@ impl<H> Entry<H> {
         born: Seq,
         body: EntryBody,
         checked: u64,
-        expired: bool,
+        (expired, aged): (bool, bool),
     ) -> Self {
-        let checked = Checked(AtomicU64::new(checked | if expired { EXPIRED } else { 0 }));
+        let checked = Checked(AtomicU64::new(checked | flags(expired || aged, aged)));
         Self { key, head, tags, born, body, checked, id: OnceLock::new(), slot: AtomicU64::new(0) }
     }
 
@@ -142,24 +156,63 @@ impl<H> Entry<H> {
         matches!(&self.body, EntryBody::Disk(body) if body.broken())
     }
 
-    /// `None`: dead. `Some(expired)`: alive. One compare unless there was a purge since the last look.
+    /// `None`: not to be served. `Some(expired)`: alive. One compare unless there was a purge since the last look.
     pub(crate) fn check(&self, tables: &Tables) -> Option<bool> {
+        match self.state(tables) {
+            State::Alive { expired } => Some(expired),
+            State::Hidden | State::Dead => None,
+        }
+    }
+
+    /// What the purges make of it now.
+    pub(crate) fn state(&self, tables: &Tables) -> State {
         let stored = self.checked.0.load(Ordering::Acquire);
-        let expired = stored & EXPIRED != 0;
-        let at = stored & !EXPIRED;
+        let at = stored & !FLAGS;
         if at == tables.seq().0 {
-            return Some(expired);
+            return State::Alive { expired: stored & EXPIRED != 0 };
         }
-        let (verdict, seq) = tables.verdict(self.key.url(), &self.tags, self.born.0, at);
+        let held = tables.hold();
+        // What an undo may have changed is looked at from the beginning.
+        let (since, expired) =
+            if at < held.undone() { (0, stored & AGED != 0) } else { (at, stored & EXPIRED != 0) };
+        let verdict = held.since(self.key.url(), &self.tags, self.born.0, at, since);
+        let seq = held.seq();
+        drop(held);
         if verdict.dead {
-            return None;
+            return if verdict.gone { State::Dead } else { State::Hidden };
         }
+        let aged = stored & AGED != 0 || verdict.aged;
         let expired = expired || verdict.expired;
-        // Another thread may have looked at a newer position already: never move back.
+        self.move_to(seq, flags(expired, aged));
+        State::Alive { expired }
+    }
+
+    /// What a sweep does: looks at everything that is settled, whatever was seen before. False: it must go.
+    pub(crate) fn sweep(&self, tables: &Tables) -> bool {
+        let stored = self.checked.0.load(Ordering::Acquire);
+        let held = tables.hold();
+        let settled = held.settled();
+        let verdict = held.verdict(self.key.url(), &self.tags, self.born.0, stored & !FLAGS);
+        let seq = held.seq();
+        drop(held);
+        if verdict.gone {
+            return false;
+        }
+        let aged = stored & AGED != 0 || verdict.aged;
+        // One that is hidden keeps its place before the purge that hides it, which is not settled.
+        let to = if verdict.dead { settled } else { seq };
+        self.move_to(to, flags(aged || verdict.expired, aged));
+        true
+    }
+
+    /// Another thread may have looked at a newer position already: never move back, and never forget what is for good.
+    fn move_to(&self, seq: u64, flags: u64) {
         let _ = self.checked.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
-            (now & !EXPIRED <= seq).then_some(seq | (now & EXPIRED) | if expired { EXPIRED } else { 0 })
+            let newer = now & !FLAGS > seq;
+            let (at, own) = if newer { (now & !FLAGS, now & FLAGS) } else { (seq, flags) };
+            let for_good = if (now | flags) & AGED == 0 { 0 } else { FLAGS };
+            Some(at | own | for_good)
         });
-        Some(expired)
     }
 
     /// Notes where on disk it lies.
@@ -174,7 +227,12 @@ impl<H> Entry<H> {
 
     /// The position it was last checked at.
     pub(crate) fn checked(&self) -> u64 {
-        self.checked.0.load(Ordering::Acquire) & !EXPIRED
+        self.checked.0.load(Ordering::Acquire) & !FLAGS
+    }
+
+    /// Whether it is expired for good, so that its record says so.
+    pub(crate) fn aged(&self) -> bool {
+        self.checked.0.load(Ordering::Acquire) & AGED != 0
     }
 }
 
@@ -188,6 +246,10 @@ impl<H: Head> Entry<H> {
         (size_of::<Self>() + OVERHEAD + self.key.weight() + self.head.weight() + self.tags.len() * 8 + body)
             as u64
     }
+}
+
+const fn flags(expired: bool, aged: bool) -> u64 {
+    (if expired { EXPIRED } else { 0 }) | (if aged { AGED } else { 0 })
 }
 
 /// Bytes the memory tier needs for an entry beside the entry itself: its map, its queues, the allocator.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::disk;
+pub use crate::purge::history::NotUndoable;
 
 /// The store cannot be opened at all. A broken index or journal is no reason: those are repaired.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +131,20 @@ pub enum PurgeError {
     /// More purges than the store can hold before it has swept; nothing was applied. Try again in a moment.
     #[error("too many purges at once")]
     Busy,
+    /// More regular expressions than hits may be compared with at a time; nothing was applied.
+    #[error("{held} regular expressions are in force, of at most {max}")]
+    Bans {
+        /// In force now.
+        held: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The purge is not taken back, and stays in force.
+    #[error("not undone: {0}")]
+    NotUndoable(NotUndoable),
+    /// The purge is not taken back, and stays in force: the journal cannot be written.
+    #[error("not undone, because that cannot be made durable")]
+    NotUndone(#[source] Arc<std::io::Error>),
     /// The store is being closed; nothing was applied.
     #[error("the store is closed")]
     Closed,

@@ -110,20 +110,20 @@ mod urls;
 #[cfg(feature = "engine")]
 mod writer;
 
-pub use purge::{Purge, Receipt, Recorded, Selector, SelectorError, Seq};
+pub use purge::{Page, Purge, Receipt, Recorded, Selector, SelectorError, Seq, Told};
 
 #[cfg(feature = "engine")]
 pub use engine::*;
 
 #[cfg(feature = "engine")]
 mod engine {
-    pub use crate::config::Config;
+    pub use crate::config::{Config, Purges};
     pub use crate::entry::{Entry, Head};
-    pub use crate::error::{NotKept, OpenError, PurgeError, ReadError, WriteError};
+    pub use crate::error::{NotKept, NotUndoable, OpenError, PurgeError, ReadError, WriteError};
     pub use crate::key::{Key, KeyRef};
     pub use crate::limits::TAGS_MAX;
     pub use crate::memo::{Memo, Noted};
-    pub use crate::purge::ledger::Past;
+    pub use crate::purge::history::Past;
     pub use crate::reader::Reader;
     pub use crate::stats::{Events, Stats};
     pub use crate::store::{Store, Survey};

@@ -49,10 +49,8 @@ pub(crate) const PURGE_BYTES_MAX: usize = 16 * MIB;
 pub(crate) const NOTE_BYTES_MAX: usize = 64 * KIB;
 /// Selectors held in the tables before purges have to wait for a sweep.
 pub(crate) const EPOCHS_MAX: usize = 2_000_000;
-/// Purges kept for `history`.
-pub(crate) const HISTORY_MAX: usize = 10_000;
-/// Bytes of the same.
-pub(crate) const HISTORY_BYTES_MAX: usize = 32 * MIB;
+/// Regular expressions in force at a time: each costs every hit a match of its URL once, some 100 ns to some µs.
+pub(crate) const BANS_MAX: usize = 128;
 /// Purges that wait for one sync of the journal.
 pub(crate) const PURGE_QUEUE_MAX: usize = 4096;
 /// Bytes of the journal that make a rewrite worth while.
@@ -106,5 +104,4 @@ const _: () = {
     assert!(PIECE_BYTES <= SLICE_BYTES);
     assert!(TAIL_BYTES >= CHUNK_BYTES_MIN && TAIL_BYTES <= BLOCK_BYTES);
     assert!(WINDOW_BYTES >= BLOCK_BYTES as u64);
-    assert!(HISTORY_BYTES_MAX >= PURGE_BYTES_MAX + NOTE_BYTES_MAX);
 };

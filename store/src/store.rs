@@ -18,9 +18,10 @@ use crate::fill::{Fill, Flight};
 use crate::key::{Key, KeyRef};
 use crate::limits::{BEHIND_BYTES_MIN, FLIGHT_BYTES_MIN, MEMORY_OBJECT_BYTES_MAX, TAGS_MAX};
 use crate::memory::Memory;
-use crate::purge::ledger::{Ledger, Past};
+use crate::purge::history::Past;
+use crate::purge::ledger::Ledger;
 use crate::purge::tables::{Tables, tag_hash};
-use crate::purge::{Purge, Receipt, Recorded, Seq};
+use crate::purge::{Page, Purge, Receipt, Recorded, Seq};
 use crate::stats::{Counters, Stats};
 use crate::tier::{Load, Peek};
 use crate::tiers::Shared;
@@ -135,7 +136,7 @@ impl<H: Head> Store<H> {
         self.0.urls.add(key.url());
         let dead = tags.len() > TAGS_MAX;
         let tags = tags.iter().take(TAGS_MAX).map(|tag| tag_hash(tag)).collect();
-        let mut parts = Parts { key, head, tags, born, checked: born.0, dead, expired: false };
+        let mut parts = Parts { key, head, tags, born, checked: born.0, dead, expired: false, aged: false };
         self.0.check(&mut parts);
         parts
     }
@@ -162,6 +163,15 @@ impl<H: Head> Store<H> {
         Ok(receipt)
     }
 
+    /// Takes the purge at `purge` back: what it hit, and is still there, is served again. Durable and in force when this
+    /// returns; what was fetched since then stays. `note` is kept with it in the history.
+    ///
+    /// # Errors
+    /// When the purge stays in force, and why.
+    pub async fn undo(&self, purge: Seq, note: &str) -> Result<Receipt, PurgeError> {
+        self.0.ledger.undo(purge, note).await
+    }
+
     /// What a purge would hit now. Walks everything, on a thread of its own; one survey at a time.
     pub async fn survey(&self, purge: &Purge) -> Survey {
         let (done, answer) = oneshot::channel();
@@ -186,6 +196,12 @@ impl<H: Head> Store<H> {
     #[must_use]
     pub fn past(&self, after: Seq, count: usize, bytes: usize) -> Past {
         self.0.ledger.past(after, count, bytes)
+    }
+
+    /// The first purges after a position, or without one the newest; at most `limit`, and no more once they take `bytes`.
+    #[must_use]
+    pub fn page(&self, after: Option<Seq>, limit: usize, bytes: usize) -> Page {
+        self.0.ledger.page(after, limit, bytes)
     }
 
     /// A look at the counters.
@@ -228,7 +244,7 @@ fn open_or_do_without(
     faults: &Arc<Faults>,
 ) -> Result<(Option<Arc<Disk>>, Ledger), OpenError> {
     if config.disk == 0 {
-        return Ok((None, Ledger::volatile(Arc::default())?));
+        return Ok((None, Ledger::volatile(config.purges)?));
     }
     let mut opened = open_disk(config, counters, faults);
     if let Err(OpenError::Directory { path, source }) = &opened
@@ -251,7 +267,7 @@ fn open_or_do_without(
                 path = %path.display(), error = %source, fix,
                 "running without its disk, from memory only: purges are in force but not confirmed"
             );
-            Ok((None, Ledger::undurable(source)?))
+            Ok((None, Ledger::undurable(source, config.purges)?))
         }
         error => Err(error),
     }
@@ -264,7 +280,7 @@ fn open_disk(
 ) -> Result<(Arc<Disk>, Ledger), OpenError> {
     let (directory, counters) = (&config.directory, Arc::clone(counters));
     let (disk, seq) = Disk::open(directory, config.disk, config.io_threads, counters, faults)?;
-    let ledger = Ledger::open(directory, seq, faults).inspect_err(|_| disk.close_now())?;
+    let ledger = Ledger::open(directory, seq, config.purges, faults).inspect_err(|_| disk.close_now())?;
     Ok((disk, ledger))
 }
 

@@ -12,7 +12,7 @@ use crate::admission::admits;
 use crate::behind::{Behind, Locked};
 use crate::config::Config;
 use crate::disk::{BlockInfo, Disk, PieceError, Record, Slot};
-use crate::entry::{Entry, EntryBody, Head};
+use crate::entry::{Entry, EntryBody, Head, State};
 use crate::error::NotKept;
 use crate::fill::{Fill, Flight, Whole};
 use crate::key::{Key, KeyRef};
@@ -62,8 +62,8 @@ impl<H: Head> Shared<H> {
 
     fn hit(&self, key: KeyRef<'_>) -> Option<Hit<H>> {
         let entry = self.memory.get(key).or_else(|| self.behind.get(key))?;
-        match entry.check(&self.tables) {
-            Some(expired) if !entry.broken() => {
+        match entry.state(&self.tables) {
+            State::Alive { expired } if !entry.broken() => {
                 let tier = entry.tier();
                 match (tier, &self.disk) {
                     (Tier::Disk, Some(disk)) => {
@@ -74,7 +74,8 @@ impl<H: Head> Shared<H> {
                 }
                 Some(Hit { entry, expired, tier })
             }
-            _ => {
+            State::Hidden => None,
+            State::Alive { .. } | State::Dead => {
                 Counters::add(&self.counters.dead);
                 self.memory.remove_entry(&entry);
                 None
@@ -166,8 +167,11 @@ impl<H: Head> Shared<H> {
             return None;
         };
         let checked = record.born.max(floor);
-        if self.tables.verdict(record.url, &record.tags, record.born, checked).0.dead {
-            disk.forget(hash, Some(slot.version));
+        let verdict = self.tables.verdict(record.url, &record.tags, record.born, checked).0;
+        if verdict.dead {
+            if verdict.gone {
+                disk.forget(hash, Some(slot.version));
+            }
             return None;
         }
         let body = if record.length <= self.config.memory_object_max {
@@ -185,8 +189,15 @@ impl<H: Head> Shared<H> {
             })
             .ok()?;
         let key = Key::new(record.url, record.variant);
-        let entry =
-            Entry::new(key, head, record.tags.into(), Seq(record.born), body, checked, record.expired);
+        let entry = Entry::new(
+            key,
+            head,
+            record.tags.into(),
+            Seq(record.born),
+            body,
+            checked,
+            (false, record.expired),
+        );
         let entry = Arc::new(entry);
         entry.place(slot.version);
         let locked = self.behind.lock();
@@ -205,6 +216,7 @@ impl<H: Head> Shared<H> {
         let (verdict, seq) = self.tables.verdict(parts.key.url(), &parts.tags, parts.born.0, parts.checked);
         parts.dead |= verdict.dead;
         parts.expired |= verdict.expired;
+        parts.aged |= verdict.aged;
         parts.checked = seq;
     }
 
@@ -252,6 +264,7 @@ impl<H: Head> Shared<H> {
         let now = held.verdict(url, &parts.tags, born, parts.checked);
         parts.dead |= dead || before.dead || now.dead;
         parts.expired |= before.expired || now.expired;
+        parts.aged |= before.aged || now.aged;
         parts.checked = held.seq();
         parts.born = parts.born.max(old.born());
         let entry = made(parts, old.body().clone()).ok()?;
@@ -379,17 +392,20 @@ impl<H: Head> Shared<H> {
         let mut head = Vec::new();
         entry.head().encode(&mut head);
         loop {
-            let Some(expired) = entry.check(&self.tables) else {
+            if entry.check(&self.tables).is_none() {
                 disk.release_later(blocks);
                 return Err(NotKept::Purged);
-            };
+            }
+            // What may be taken back is not written into it: it stands in the journal.
+            entry.sweep(&self.tables);
+            let aged = entry.aged();
             let record = Record {
                 url: key.url(),
                 variant: key.variant(),
                 head: &head,
                 tags: entry.tags().to_vec(),
                 born: entry.born().0,
-                expired,
+                expired: aged,
                 length: entry.len(),
                 blocks: blocks.clone(),
             };
@@ -403,7 +419,7 @@ impl<H: Head> Shared<H> {
             let verdict = held.verdict(key.url(), entry.tags(), entry.born().0, entry.checked());
             let outcome = if verdict.dead {
                 Outcome::Dead
-            } else if verdict.expired && !expired {
+            } else if verdict.aged && !aged {
                 Outcome::Changed
             } else {
                 let mut locked = self.behind.lock();
@@ -450,8 +466,8 @@ fn made<H: Head>(parts: Parts<H>, body: EntryBody) -> Result<Arc<Entry<H>>, NotK
     if parts.dead {
         return Err(NotKept::Purged);
     }
-    let Parts { key, head, tags, born, checked, expired, .. } = parts;
-    Ok(Arc::new(Entry::new(key, head, tags, born, body, checked, expired)))
+    let Parts { key, head, tags, born, checked, expired, aged, .. } = parts;
+    Ok(Arc::new(Entry::new(key, head, tags, born, body, checked, (expired, aged))))
 }
 
 /// Makes sure the blocks of a body are on disk, with a reference for each. Blocks.

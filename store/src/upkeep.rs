@@ -1,6 +1,7 @@
 //! What happens without being asked: a look at everything a few times a second, and sweeps that carry purges out.
 //!
-//! A sweep walks all entries once, removes those that are dead and marks those that are expired. When it is done and old
+//! A sweep walks all entries once, removes those that are dead and marks those that are expired, as far as that cannot be
+//! taken back any more. When it is done and old
 //! enough, the purges it has seen are folded away: nothing they could hit is left, and whoever was not seen by it counts
 //! as dead (see [`crate::purge::tables::Tables::floor`]).
 
@@ -79,7 +80,8 @@ impl Sweeper {
             disk.sweep_orphans(|| shared.open());
         }
         let due = self.begun.is_none_or(|begun| begun.elapsed() >= self.seams.sweep_every);
-        let upto = shared.tables.seq().0;
+        shared.ledger.tick();
+        let upto = shared.tables.settled();
         if due && upto > self.clean && shared.tables.floor() < upto {
             self.begun = Some(Instant::now());
             if sweep(shared) {
@@ -100,7 +102,7 @@ impl Sweeper {
 fn sweep<H: Head>(shared: &Shared<H>) -> bool {
     let mut dead = Vec::new();
     shared.memory.each(|entry| {
-        if entry.check(&shared.tables).is_none() {
+        if !entry.sweep(&shared.tables) {
             dead.push(Arc::clone(entry));
         }
     });
@@ -136,11 +138,11 @@ fn look<H: Head>(shared: &Shared<H>, disk: &Disk, slot: Slot) -> bool {
         return true;
     };
     let (verdict, _) = tables.verdict(record.url, &record.tags, record.born, record.born.max(floor));
-    if verdict.dead {
+    if verdict.gone {
         if disk.forget(slot.hash, Some(slot.version)) {
             Counters::add(&shared.counters.swept);
         }
-    } else if verdict.expired && !record.expired && disk.expire(slot, &record, bytes).is_err() {
+    } else if verdict.aged && !record.expired && disk.expire(slot, &record, bytes).is_err() {
         disk.forget(slot.hash, Some(slot.version));
     }
     true

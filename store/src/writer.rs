@@ -35,6 +35,8 @@ pub(crate) struct Parts<H> {
     pub(crate) checked: u64,
     pub(crate) dead: bool,
     pub(crate) expired: bool,
+    /// Expired by what cannot be taken back.
+    pub(crate) aged: bool,
 }
 
 impl<H: Head> Writer<H> {

@@ -9,7 +9,7 @@ use http::StatusCode;
 use http::request::Parts;
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use larder_store::PurgeError;
+use larder_store::{NotUndoable, PurgeError};
 use serde::Serialize;
 
 use super::{Admin, fleet, inspect, reply};
@@ -79,6 +79,27 @@ impl From<Failed> for Refused {
                 }
                 PurgeError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "send it in several purges"),
                 PurgeError::Busy => (later, "send it again in a moment"),
+                PurgeError::Bans { .. } => (
+                    later,
+                    "purge by prefix or tag, put several expressions into one with |, or wait: each leaves some 20 \
+                     minutes after its purge",
+                ),
+                PurgeError::NotUndoable(NotUndoable::Unknown) => {
+                    (StatusCode::NOT_FOUND, "GET /purges tells the ids of the purges that are remembered")
+                }
+                PurgeError::NotUndoable(NotUndoable::Late) => (
+                    StatusCode::CONFLICT,
+                    "what it hit may be gone; [purge] undo_window says how long later ones can be undone",
+                ),
+                PurgeError::NotUndoable(NotUndoable::Undo) => {
+                    (StatusCode::CONFLICT, "purge again what should be gone")
+                }
+                PurgeError::NotUndoable(NotUndoable::Undone) => {
+                    (StatusCode::CONFLICT, "nothing is left to do; GET /purges tells by what")
+                }
+                PurgeError::NotUndone(_) => {
+                    (later, "see to the disk of the cache directory, then send it again with the same id")
+                }
                 PurgeError::Closed => (later, "the node is stopping; send it again when it is back"),
             },
         };
@@ -128,6 +149,12 @@ pub(super) async fn place(
     pass: &Pass,
     admin: &Admin,
 ) -> Result<Receipt, Refused> {
+    if order.undo.is_some() && !pass.is_full() {
+        let error = "an undo needs the token of [admin] token_file".to_owned();
+        let denied = Denied { why: Narrow::Kind, error };
+        admin.gate.forbid(head, &denied);
+        return Err(denied.into());
+    }
     admin.gate.permits(pass, &order.purge, head)?;
     known(&order.purge, &admin.knows)?;
     if let Some(author) = pass.author() {
@@ -164,7 +191,7 @@ where
     }
 }
 
-/// The newest purges.
+/// The purges after a position, or the newest.
 pub(super) async fn history(query: Option<&str>, admin: &Admin) -> Response {
     let limit = match inspect::parameter(query, "limit") {
         None => LISTED,
@@ -172,16 +199,23 @@ pub(super) async fn history(query: Option<&str>, admin: &Admin) -> Response {
             Ok(limit) if (1..=limits::PURGES_LISTED_MAX).contains(&limit) => limit,
             _ => {
                 let hint = format!("write a number from 1 to {}", limits::PURGES_LISTED_MAX);
-                return reply::error(
-                    StatusCode::BAD_REQUEST,
-                    &format!("limit: not a limit: {text:?}"),
-                    &hint,
-                );
+                let error = format!("limit: not a limit: {text:?}");
+                return reply::error(StatusCode::BAD_REQUEST, &error, &hint);
             }
         },
     };
+    let after = match inspect::parameter(query, "after").map(|text| (text.parse::<u64>(), text)) {
+        None => None,
+        Some((Ok(after), _)) => Some(after),
+        Some((Err(_), text)) => {
+            let error = format!("after: not a position: {text:?}");
+            let hint = "write the sequence of the last purge that you know, or 0";
+            return reply::error(StatusCode::BAD_REQUEST, &error, hint);
+        }
+    };
     // Megabytes, at the worst: not on a worker.
     let purges = Arc::clone(&admin.purges);
-    let told = tokio::task::spawn_blocking(move || reply::json(StatusCode::OK, &purges.history(limit)));
+    let tell = move || reply::json(StatusCode::OK, &purges.listing(after, limit));
+    let told = tokio::task::spawn_blocking(tell);
     told.await.unwrap_or_else(|_| reply::busy("the history could not be told", "ask again"))
 }

@@ -160,9 +160,15 @@ async fn a_purge_gets_its_receipt_and_stands_in_the_history() {
     let listed = stage.ask("GET", "/purges?limit=5", "").await.json();
     let purge = json!({
         "sequence": 1, "id": "a", "time": "2026-11-23T08:00:00Z", "author": "me", "reason": "test",
-        "kind": "tag", "soft": false, "selectors": ["news"],
+        "kind": "tag", "soft": false, "selectors": ["news"], "undone_by": null, "undoable_seconds": null,
     });
-    assert_eq!(listed, json!({ "node": "edge-1", "sequence": 1, "purges": [purge], "more": false }));
+    let whole = json!({
+        "node": "edge-1", "log": "", "sequence": 1, "reaches": 0, "complete": true, "purges": [purge], "more": false,
+    });
+    assert_eq!(listed, whole);
+    assert_eq!(stage.ask("GET", "/purges?after=0", "").await.json(), whole);
+    assert_eq!(stage.ask("GET", "/purges?after=1", "").await.json()["purges"], json!([]));
+    assert_eq!(stage.ask("GET", "/purges?after=x", "").await.status, 400);
     for bad in ["0", "x", "1001", "-1", ""] {
         let answer = stage.ask("GET", &format!("/purges?limit={bad}"), "").await;
         assert_eq!(answer.status, 400, "{bad}");

@@ -24,6 +24,8 @@ pub struct File {
     pub limits: Limits,
     /// The operator's own listener: health, metrics, purge, reload. Left out, there is none.
     pub admin: Option<Admin>,
+    /// How purges are remembered.
+    pub purge: Purge,
     /// Logs.
     pub log: Log,
     /// The other nodes, so that a purge on one of them is a purge here. Left out, this node is alone.
@@ -112,6 +114,22 @@ pub struct Admin {
     pub token: Vec<Token>,
 }
 
+/// How purges are remembered.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Purge {
+    /// Time for which a purge can be taken back; what it hit is kept that long and not served. `0s` = never.
+    /// Default: `5m`.
+    pub undo_window: Option<Time>,
+    /// Purges in the history, for `larder-purge log` and for nodes that missed some. Default: `10000`.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub history: Option<u64>,
+    /// Bytes of the history. Default: `32MiB`.
+    pub history_bytes: Option<Size>,
+    /// Age after which a purge leaves the history. Default: `30d`.
+    pub history_age: Option<Time>,
+}
+
 /// A token for some purges only: of a content management system, of a deployment.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -123,7 +141,7 @@ pub struct Token {
     /// Hosts it may purge, such as `www.example.com` or `*.example.com`; tags reach every host, so they need `*`.
     /// Default: every host.
     pub hosts: Option<Vec<String>>,
-    /// Kinds of purges: `url`, `tag`, `prefix`, `host`, `all`. Default: every kind.
+    /// Kinds of purges: `url`, `tag`, `prefix`, `host`, `all`, `regex`. Default: every kind.
     pub kinds: Option<Vec<String>>,
     /// Only soft purges. Default: `false`.
     pub soft_only: Option<bool>,

@@ -77,6 +77,18 @@ fn keep_cache(changes: &mut Vec<String>, old: &Node, new: &mut Node) {
             *new = old;
         }
     }
+    let (was, is) = (old.cache.purges, &mut new.cache.purges);
+    for (key, old, new) in [
+        ("purge.undo_window", was.undo_window, &mut is.undo_window),
+        ("purge.history_age", was.history_age, &mut is.history_age),
+    ] {
+        if old != *new {
+            changes.push(format!("{key}: {} -> {}", value::show_time(old), value::show_time(*new)));
+            *new = old;
+        }
+    }
+    keep(changes, "purge.history", &was.history, &mut is.history);
+    keep(changes, "purge.history_bytes", &was.history_bytes, &mut is.history_bytes);
     keep(changes, "cache.io_threads", &old.cache.io_threads, &mut new.cache.io_threads);
 }
 

@@ -21,7 +21,7 @@ pub(super) fn selectors(control: &Control, selector: Selector) -> Vec<Selector> 
     let more = match &selector {
         Selector::Url(url) => counted(control, url).into_iter().map(Selector::Url).collect(),
         Selector::Prefix(prefix) => wider(control, prefix),
-        Selector::Tag(_) | Selector::Host(_) | Selector::All => Vec::new(),
+        Selector::Tag(_) | Selector::Host(_) | Selector::Regex(_) | Selector::All => Vec::new(),
     };
     std::iter::once(selector).chain(more).collect()
 }

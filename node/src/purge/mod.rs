@@ -23,17 +23,16 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use larder_store::{Past, Purge, PurgeError, Recorded, Selector, Seq};
+use larder_store::{NotUndoable, Past, Purge, PurgeError, Recorded, Selector, Seq};
 use parking_lot::Mutex;
 use serde::Serialize;
-use serde_json::{Value, json};
 use tokio::sync::watch;
 
 pub use self::fleet::Fleet;
 use self::gate::Quiet;
 pub use self::gate::{CameFrom, Gate, Pass, Token, carries};
 pub use self::ledger::{Ledger, Pending, Reach};
-pub use self::log::Note;
+pub use self::log::{Line, Listing, Note};
 pub use self::order::{Invalid, Kind, Order};
 pub use self::scope::{Denied, Narrow, Scope, known};
 use self::seen::{Done, Seen};
@@ -131,12 +130,14 @@ impl Purges {
     /// Purges on `ledger`; the ids of its history count as done.
     #[must_use]
     pub fn new(node: Arc<str>, clock: Clock, ledger: impl Ledger) -> Self {
-        let mut seen = Seen::new(limits::PURGE_IDS_MAX);
-        for recorded in ledger.history() {
+        let history = ledger.history();
+        let mut seen = Seen::new(limits::PURGE_IDS_MAX.max(history.len()));
+        for recorded in history {
             let note = Note::decode(&recorded.note);
             if !note.id.is_empty() {
                 let receipt = receipt(&node, &note, &recorded.purge, recorded.seq.0);
-                let print = note.print.unwrap_or_else(|| seen::print(&recorded.purge));
+                let print =
+                    note.print.unwrap_or_else(|| seen::print(&recorded.purge, note.undoes.as_deref()));
                 seen.remember(Done { print, receipt });
             }
         }
@@ -202,11 +203,13 @@ impl Purges {
         result
     }
 
-    /// The newest `limit` purges as `GET /purges` tells them.
+    /// The first `limit` records after a position, or without it the newest ones, as `GET /purges` tells them. This is
+    /// the whole of each: its kind, selectors, id, author and reason are the body of a `POST /purge` that does the same.
     #[must_use]
-    pub fn history(&self, limit: usize) -> Value {
-        let (purges, more) = log::listing(&self.ledger.history(), limit);
-        json!({ "node": *self.node, "sequence": self.sequence(), "purges": purges, "more": more })
+    pub fn listing(&self, after: Option<u64>, limit: usize) -> Listing {
+        let limit = limit.min(limits::PURGES_LISTED_MAX);
+        let page = self.ledger.page(after.map(Seq), limit, limits::PURGES_LISTED_BYTES_MAX);
+        log::listing(&self.node, &page, after)
     }
 
     /// Position of the newest purge, as it moves.
@@ -245,13 +248,15 @@ impl Purges {
         if note.id.is_empty() {
             return Ok(false);
         }
-        let print = *note.print.get_or_insert_with(|| seen::print(&recorded.purge));
+        let print = *note.print.get_or_insert_with(|| seen::print(&recorded.purge, note.undoes.as_deref()));
         let done = match self.once(recorded.purge.clone(), note.clone()).await {
             // The same id for another purge: somebody draws bad ids, and both purges were confirmed to somebody.
             Err(Failed::Id(_)) => {
                 note.id = format!("{}~{print:x}", note.id);
                 self.once(recorded.purge, note).await
             }
+            // Nothing is left of it here: what it would bring back, this node has let go.
+            Err(Failed::Store(error)) if matches!(*error, PurgeError::NotUndoable(_)) => return Ok(false),
             done => done,
         };
         done.map(|receipt| !receipt.repeated)
@@ -303,7 +308,7 @@ impl Purges {
     }
 
     async fn once(&self, purge: Purge, note: Note) -> Result<Receipt, Failed> {
-        let print = note.print.unwrap_or_else(|| seen::print(&purge));
+        let print = note.print.unwrap_or_else(|| seen::print(&purge, note.undoes.as_deref()));
         let slot = self.seen.lock().slot(&note.id);
         // Others with this id wait here for the one that does it; if that one fails, the next of them tries.
         let mut fresh = false;
@@ -325,8 +330,17 @@ impl Purges {
 
     async fn apply(&self, purge: Purge, note: Note, print: u64) -> Result<Done, Failed> {
         let purge = self.meant(purge);
-        let seq = self.ledger.apply(purge.clone(), note.encode()).await;
-        let seq = seq.map_err(|e| Failed::Store(Arc::new(e)))?;
+        let done = match &note.undoes {
+            None => self.ledger.apply(purge.clone(), note.encode()).await,
+            Some(id) => {
+                let known = self.seen.lock().get(id).map(|done| Seq(done.receipt.sequence));
+                match known {
+                    Some(seq) => self.ledger.undo(seq, note.encode()).await,
+                    None => Err(PurgeError::NotUndoable(NotUndoable::Unknown)),
+                }
+            }
+        };
+        let seq = done.map_err(|e| Failed::Store(Arc::new(e)))?;
         self.moved.send_modify(|position| *position = seq.0.max(*position));
         let receipt = receipt(&self.node, &note, &purge, seq.0);
         let counters = if purge.soft { &self.counters.expired } else { &self.counters.purged };
@@ -337,6 +351,7 @@ impl Purges {
             kind = receipt.kind.as_str(),
             selectors = receipt.selectors,
             soft = receipt.soft,
+            undoes = note.undoes,
             author = note.author,
             reason = note.reason,
             "purged"
@@ -351,8 +366,9 @@ impl Purges {
             let number = self.nameless.fetch_add(1, Ordering::Relaxed);
             format!("{}:{:x}:{number:x}", self.node, now.0)
         });
-        let (author, reason) = (order.author.clone(), order.reason.clone());
-        Note { id, time: rfc3339(now), author, reason, print: Some(seen::print(&order.purge)) }
+        let (author, reason, undoes) = (order.author.clone(), order.reason.clone(), order.undo.clone());
+        let print = Some(seen::print(&order.purge, undoes.as_deref()));
+        Note { id, time: rfc3339(now), author, reason, undoes, print }
     }
 
     /// The same purge with everything that it means under the sites in force, each once.
@@ -372,7 +388,7 @@ fn receipt(node: &str, note: &Note, purge: &Purge, sequence: u64) -> Receipt {
         node: node.to_owned(),
         sequence,
         kind: Kind::of(purge),
-        selectors: purge.selectors.len(),
+        selectors: purge.selectors.len() + usize::from(note.undoes.is_some()),
         soft: purge.soft,
         dry_run: false,
         objects: None,

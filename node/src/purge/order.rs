@@ -21,11 +21,16 @@ pub enum Kind {
     Host,
     /// Everything.
     All,
+    /// Regular expressions for URLs.
+    Regex,
+    /// Not a purge: takes one back.
+    Undo,
 }
 
 impl Kind {
     /// Every kind, for the label sets of metrics.
-    pub const ALL: [Self; 5] = [Self::Url, Self::Tag, Self::Prefix, Self::Host, Self::All];
+    pub const ALL: [Self; 7] =
+        [Self::Url, Self::Tag, Self::Prefix, Self::Host, Self::All, Self::Regex, Self::Undo];
 
     /// The spelling for JSON, log and metric.
     #[must_use]
@@ -36,6 +41,8 @@ impl Kind {
             Self::Prefix => "prefix",
             Self::Host => "host",
             Self::All => "all",
+            Self::Regex => "regex",
+            Self::Undo => "undo",
         }
     }
 
@@ -47,7 +54,9 @@ impl Kind {
             Some(Selector::Tag(_)) => Self::Tag,
             Some(Selector::Prefix(_)) => Self::Prefix,
             Some(Selector::Host(_)) => Self::Host,
-            Some(Selector::All) | None => Self::All,
+            Some(Selector::Regex(_)) => Self::Regex,
+            Some(Selector::All) => Self::All,
+            None => Self::Undo,
         }
     }
 }
@@ -57,8 +66,10 @@ impl Kind {
 pub struct Order {
     /// The caller's id; the same id does the same thing once.
     pub id: Option<String>,
-    /// What to purge, normalised.
+    /// What to purge, normalised; nothing in an undo.
     pub purge: Purge,
+    /// The id of the purge to take back instead.
+    pub undo: Option<String>,
     /// Only count.
     pub dry_run: bool,
     /// Who.
@@ -78,7 +89,7 @@ pub struct Invalid {
 }
 
 const SHAPE: &str =
-    r#"send {"kind":"url|tag|prefix|host|all","selectors":["..."],"soft":false,"dry_run":false}"#;
+    r#"send {"kind":"url|tag|prefix|host|regex|all|undo","selectors":["..."],"soft":false,"dry_run":false}"#;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,15 +121,39 @@ impl Order {
         }
         check_text("author", written.author.as_deref())?;
         check_text("reason", written.reason.as_deref())?;
-        let selectors = selectors(written.kind, &written.selectors)?;
+        let (selectors, undo) = match written.kind {
+            Kind::Undo => (Vec::new(), Some(undone(&written)?)),
+            kind => (selectors(kind, &written.selectors)?, None),
+        };
         Ok(Self {
             id: written.id,
-            purge: Purge { selectors, soft: written.soft },
+            purge: Purge { selectors, soft: written.soft && undo.is_none() },
+            undo,
             dry_run: written.dry_run,
             author: written.author,
             reason: written.reason,
         })
     }
+
+    /// What kind of selectors it has.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        if self.undo.is_some() { Kind::Undo } else { Kind::of(&self.purge) }
+    }
+}
+
+/// The id of the purge that an undo means.
+fn undone(written: &Written) -> Result<String, Invalid> {
+    let [Value::String(id)] = &written.selectors[..] else {
+        let error = format!("selectors: {}; kind \"undo\" needs one id", written.selectors.len());
+        return Err(Invalid { error, hint: "write the id of the purge, as GET /purges tells it" });
+    };
+    if written.dry_run {
+        let hint = "GET /purges tells whether a purge can be taken back, and for how long";
+        return Err(Invalid { error: "dry_run: an undo has none".into(), hint });
+    }
+    check_id(id)?;
+    Ok(id.clone())
 }
 
 fn check_id(id: &str) -> Result<(), Invalid> {
@@ -145,7 +180,10 @@ fn selectors(kind: Kind, written: &[Value]) -> Result<Vec<Selector>, Invalid> {
         Kind::Tag => "write tags as the origin sends them in Surrogate-Key or Cache-Tag",
         Kind::Prefix => "write the beginning of a whole URL, like \"https://www.example.com/img/\"",
         Kind::Host => "write host names without scheme and path, like \"www.example.com\"",
-        Kind::All => "leave selectors out",
+        Kind::Regex => {
+            "write regular expressions for whole URLs, like \"^https://www\\.example\\.com/img/.*\\.png$\""
+        }
+        Kind::All | Kind::Undo => "leave selectors out",
     };
     let wrong = |error: String| Err(Invalid { error, hint });
     if kind == Kind::All {
@@ -193,7 +231,7 @@ fn read(kind: Kind, text: &str) -> Result<Vec<Selector>, String> {
             key::of_prefix(&prefix).map(|all| all.into_iter().map(Selector::Prefix).collect())
         }
         Selector::Host(host) => key::of_host(&host).map(|host| vec![Selector::Host(host)]),
-        Selector::Tag(_) | Selector::All => Ok(vec![selector]),
+        Selector::Tag(_) | Selector::Regex(_) | Selector::All => Ok(vec![selector]),
     };
     read.map_err(|why| format!("{why}: {text:?}"))
 }

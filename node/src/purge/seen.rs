@@ -44,6 +44,11 @@ impl Seen {
         self.slots.get(id).is_some_and(|slot| slot.initialized())
     }
 
+    /// What is known of `id`.
+    pub(super) fn get(&self, id: &str) -> Option<Done> {
+        self.slots.get(id)?.get().cloned()
+    }
+
     /// An order that was done earlier.
     pub(super) fn remember(&mut self, done: Done) {
         let id = done.receipt.id.clone();
@@ -66,8 +71,12 @@ impl Seen {
 }
 
 /// A fingerprint, to notice an id that is used for two different purges.
-pub(super) fn print(purge: &Purge) -> u64 {
+pub(super) fn print(purge: &Purge, undo: Option<&str>) -> u64 {
     let mut hash = Xxh3::new();
+    if let Some(id) = undo {
+        hash.update(b"undo");
+        hash.update(id.as_bytes());
+    }
     hash.update(&[u8::from(purge.soft)]);
     for selector in &purge.selectors {
         hash.update(selector.kind().as_bytes());

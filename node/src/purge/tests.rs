@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use larder_store::{Past, Recorded, Selector, Seq};
+use larder_store::{Page, Past, Recorded, Selector, Seq, Told};
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -50,9 +50,17 @@ impl Ledger for Fake {
             }
             let mut written = this.written.lock();
             let seq = Seq(written.len() as u64 + 1);
-            written.push(Recorded { seq, purge, note });
+            written.push(Recorded { seq, purge, note, time: 0, undoes: None });
             Ok(seq)
         })
+    }
+
+    fn undo(&self, undone: Seq, note: String) -> Pending<Result<Seq, PurgeError>> {
+        let mut written = self.written.lock();
+        let seq = Seq(written.len() as u64 + 1);
+        let purge = Purge { selectors: Vec::new(), soft: false };
+        written.push(Recorded { seq, purge, note, time: 0, undoes: Some(undone) });
+        Box::pin(async move { Ok(seq) })
     }
 
     fn survey(&self, purge: Purge) -> Pending<Reach> {
@@ -68,6 +76,18 @@ impl Ledger for Fake {
         let (forgotten, upto) = (*self.forgotten.lock(), Seq(written.len() as u64));
         let later = written.iter().filter(|recorded| recorded.seq > after.max(forgotten));
         Past { purges: later.cloned().collect(), complete_after: forgotten, upto, more: false }
+    }
+
+    fn page(&self, after: Option<Seq>, limit: usize, _bytes: usize) -> Page {
+        let written = self.written.lock();
+        let all = written.iter().filter(|recorded| after.is_none_or(|after| recorded.seq > after));
+        let told = |recorded: &Recorded| Told { recorded: recorded.clone(), undone: None, undoable: None };
+        let mut purges: Vec<Told> = all.map(told).collect();
+        if after.is_none() {
+            purges.drain(..purges.len().saturating_sub(limit));
+        }
+        purges.truncate(limit);
+        Page { purges, seq: Seq(written.len() as u64), ..Page::default() }
     }
 }
 
@@ -187,6 +207,23 @@ async fn orders_without_an_id_get_one_each() {
     assert_eq!((one.repeated, two.repeated, two.sequence), (false, false, 2));
 }
 
+#[tokio::test]
+async fn an_undo_names_a_purge_that_was_done_and_is_done_once() {
+    let fake = Fake::open();
+    let purges = purges(&fake);
+    let undo = |id: &str| order(&format!(r#"{{"kind":"undo","selectors":["a"],"id":"{id}"}}"#));
+    let unknown = purges.carry_out(undo("u")).await.unwrap_err();
+    assert_eq!(unknown.to_string(), "not undone: no such purge is remembered");
+    purges.carry_out(tag("a", "x")).await.unwrap();
+    let receipt = purges.carry_out(undo("u")).await.unwrap();
+    assert_eq!((receipt.sequence, receipt.kind, receipt.selectors), (2, Kind::Undo, 1));
+    assert_eq!(fake.written.lock()[1].undoes, Some(Seq(1)));
+    assert!(purges.carry_out(undo("u")).await.unwrap().repeated);
+    let after = Purges::new("edge-1".into(), Clock::system(), fake.clone());
+    assert!(Arc::new(after).carry_out(undo("u")).await.unwrap().repeated, "also after a restart");
+    assert_eq!(fake.written.lock().len(), 2);
+}
+
 #[test]
 fn every_kind_counts_in_its_own_place() {
     for (i, kind) in Kind::ALL.into_iter().enumerate() {
@@ -243,6 +280,9 @@ fn what_is_no_order_is_told_with_the_selector_that_is_none() {
         (r#"{"kind":"prefix","selectors":["/img/"]}"#, "selectors[0]: not an absolute"),
         (r#"{"kind":"host","selectors":["http://a/"]}"#, "selectors[0]: "),
         (r#"{"kind":"tag","selectors":["a b"]}"#, "selectors[0]: "),
+        (r#"{"kind":"regex","selectors":["[a-"]}"#, "selectors[0]: not a regular expression: \"[a-\": "),
+        (r#"{"kind":"undo","selectors":[]}"#, "selectors: 0; kind \"undo\" needs one id"),
+        (r#"{"kind":"undo","selectors":["a b"]}"#, "id: not an id: \"a b\""),
         (r#"{"kind":"tag","selectors":["a"],"id":""}"#, "id: not an id: \"\""),
         (r#"{"kind":"tag","selectors":["a"],"id":"a\nb"}"#, "id: not an id: \"a\\nb\""),
     ];
@@ -323,8 +363,9 @@ async fn the_store_is_a_ledger() {
     assert_eq!((receipt.sequence, purges.sequence()), (store.seq().0, store.seq().0));
     let key = larder_store::KeyRef::new("http://a:80/x", "");
     assert!(matches!(store.load(key).await, larder_store::Load::Miss));
-    let listed = purges.history(9);
-    assert_eq!((&listed["purges"][0]["id"], &listed["purges"][0]["selectors"]), (&json!("a"), &json!(["x"])));
+    let listed = purges.listing(Some(0), 9);
+    assert_eq!((listed.purges[0].id.as_str(), &listed.purges[0].selectors[..]), ("a", &["x".to_owned()][..]));
+    assert_eq!((listed.complete, listed.more, listed.purges.len()), (true, false, 1));
     let after = Arc::new(Purges::new("edge-1".into(), Clock::system(), store));
     assert_eq!(after.carry_out(tag("a", "x")).await.unwrap(), Receipt { repeated: true, ..receipt });
 }

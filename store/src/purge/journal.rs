@@ -3,8 +3,8 @@
 //! ```text
 //!  offset  size  head of the file
 //!       0     8  "LARDPRG\n"
-//!       8     4  version, 1
-//!      12     4  zero
+//!       8     4  version, 2; 1 had no name and no end
+//!      12     4  name of the log: drawn when it is begun, other than 0; a log that had to be begun anew has another
 //!      16     8  floor: purges up to here are carried out; their frames are history only
 //!      24     8  xxh3-64 of the 24 bytes before
 //!
@@ -16,17 +16,28 @@
 //!      24     n  payload
 //!
 //!                payload
-//!       0     1  flags: bit 0 = soft
+//!       0     1  flags: bit 0 = soft, bit 1 = ends in time and position
 //!       1     4  selectors (s)
-//!                s times: kind (1 byte: 1 url, 2 prefix, 3 tag, 4 host, 5 all), bytes (4), text
+//!                s times: kind (1 byte: 1 url, 2 prefix, 3 tag, 4 host, 5 all, 6 regex), bytes (4), text
 //!             4  bytes of the note, then the note
+//!             8  time it was written, milliseconds since 1970 (UTC)
+//!             8  position of the purge that this one takes back; 0 = it is a purge itself
+//!
+//!                and at the very end, overwritten by the next frame, so that a file that was cut off at the end of a frame
+//!                does not look whole
+//!       0     4  0xffffffff
+//!       4     4  as in a frame
+//!       8     8  the newest position
+//!      16     8  xxh3-64 of "end", seeded with the position
 //! ```
 //!
-//! A file that is damaged anywhere, or does not end where a frame ends, may have lost an acknowledged purge. Which one
+//! A file that is damaged anywhere, or does not end so, may have lost an acknowledged purge. Which one
 //! nobody knows, so everything older counts as purged: see [`Replay::lost`].
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,10 +48,15 @@ use crate::fault::Faults;
 use crate::limits::{NOTE_BYTES_MAX, PURGE_BYTES_MAX, PURGE_SELECTORS_MAX};
 
 const MAGIC: [u8; 8] = *b"LARDPRG\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+const VERSION_WITHOUT_END: u32 = 1;
 const HEAD: usize = 32;
 const FRAME_HEAD: usize = 24;
-const PAYLOAD_MAX: usize = PURGE_BYTES_MAX + NOTE_BYTES_MAX + PURGE_SELECTORS_MAX * 5 + 9;
+/// In place of a size: the end of the file.
+const END: u32 = u32::MAX;
+const SOFT: u8 = 1;
+const DATED: u8 = 2;
+const PAYLOAD_MAX: usize = PURGE_BYTES_MAX + NOTE_BYTES_MAX + PURGE_SELECTORS_MAX * 5 + 25;
 
 /// What an existing journal says.
 #[derive(Debug, Default)]
@@ -51,8 +67,12 @@ pub(crate) struct Replay {
     pub(crate) floor: u64,
     /// The highest position seen.
     pub(crate) seq: u64,
+    /// The name of the log; 0 in one that is older than names.
+    pub(crate) name: u32,
     /// Acknowledged purges may be missing.
     pub(crate) lost: bool,
+    /// It is of an earlier version, and must be begun anew with what it says.
+    pub(crate) old: bool,
     /// There was no journal.
     pub(crate) absent: bool,
 }
@@ -61,8 +81,11 @@ pub(crate) struct Replay {
 pub(crate) struct Journal {
     path: PathBuf,
     file: File,
-    /// Bytes that are known to be good and synced.
+    name: u32,
+    /// Bytes that are known to be good and synced, without the end mark.
     length: u64,
+    /// The newest position written.
+    newest: u64,
     /// The file may hold more than that.
     torn: bool,
     faults: Arc<Faults>,
@@ -95,34 +118,45 @@ impl Journal {
         faults: Arc<Faults>,
     ) -> io::Result<Self> {
         let path = directory.join("purge.log");
-        let (file, length) = replace(&path, floor, &faults, |out| {
+        let name = draw_name();
+        let newest = purges.last().map_or(floor, |purge| purge.seq.0.max(floor));
+        let (file, length) = replace(&path, (floor, newest), name, &faults, |out| {
             purges.iter().try_for_each(|purge| out.write_all(&encode(purge)))
         })?;
-        Ok(Self { path, file, length, torn: false, faults })
+        Ok(Self { path, file, name, length, newest, torn: false, faults })
     }
 
     /// Continues a journal that was replayed without loss.
-    pub(crate) fn resume(directory: &Path, faults: Arc<Faults>) -> io::Result<Self> {
+    pub(crate) fn resume(directory: &Path, replay: &Replay, faults: Arc<Faults>) -> io::Result<Self> {
         let path = directory.join("purge.log");
         faults.call("journal open")?;
-        let mut file = OpenOptions::new().read(true).write(true).open(&path)?;
-        let length = file.seek(SeekFrom::End(0))?;
-        Ok(Self { path, file, length, torn: false, faults })
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        let length = file.metadata()?.len().saturating_sub(FRAME_HEAD as u64);
+        Ok(Self { path, file, name: replay.name, length, newest: replay.seq, torn: false, faults })
+    }
+
+    /// What tells this log from one that was begun anew.
+    pub(crate) const fn name(&self) -> u32 {
+        self.name
     }
 
     /// Appends purges; they are on disk when it returns.
     pub(crate) fn append(&mut self, purges: &[Recorded]) -> io::Result<()> {
-        let frames: Vec<u8> = purges.iter().flat_map(encode).collect();
+        let mut frames: Vec<u8> = purges.iter().flat_map(encode).collect();
+        let newest = purges.last().map_or(self.newest, |purge| purge.seq.0);
+        frames.extend_from_slice(&end(newest));
         if self.torn {
             self.cut()?;
         }
         self.torn = true;
-        let written = self.faults.call("journal write").and_then(|()| self.file.write_all(&frames));
+        let written =
+            self.faults.call("journal write").and_then(|()| self.file.write_all_at(&frames, self.length));
         let synced =
             written.and_then(|()| self.faults.call("journal sync")).and_then(|()| self.file.sync_data());
         match synced {
             Ok(()) => {
-                self.length += frames.len() as u64;
+                self.length += (frames.len() - FRAME_HEAD) as u64;
+                self.newest = newest;
                 self.torn = false;
                 Ok(())
             }
@@ -137,7 +171,7 @@ impl Journal {
     fn cut(&mut self) -> io::Result<()> {
         self.faults.call("journal cut")?;
         self.file.set_len(self.length)?;
-        self.file.seek(SeekFrom::Start(self.length))?;
+        self.file.write_all_at(&end(self.newest), self.length)?;
         self.torn = false;
         Ok(())
     }
@@ -151,20 +185,21 @@ impl Journal {
     pub(crate) fn rewrite(&mut self, floor: u64, history: u64) -> io::Result<()> {
         let mut old = BufReader::new(File::open(&self.path)?.take(self.length));
         old.seek_relative(HEAD as i64)?;
-        let (file, length) = replace(&self.path, floor, &self.faults, |out| {
-            loop {
-                match read_frame(&mut old)? {
-                    Frame::Whole(purge) if purge.seq.0 > floor || purge.seq.0 >= history => {
-                        out.write_all(&encode(&purge))?;
-                    }
-                    Frame::Whole(_) => {}
-                    Frame::End => return Ok(()),
-                    Frame::Damaged(_) | Frame::Torn => {
-                        return Err(io::Error::other("the journal changed on disk"));
+        let (file, length) =
+            replace(&self.path, (floor, self.newest.max(floor)), self.name, &self.faults, |out| {
+                loop {
+                    match read_frame(&mut old)? {
+                        Frame::Whole(purge) if purge.seq.0 > floor || purge.seq.0 >= history => {
+                            out.write_all(&encode(&purge))?;
+                        }
+                        Frame::Whole(_) => {}
+                        Frame::End => return Ok(()),
+                        Frame::Damaged(_) | Frame::Mark(_) | Frame::Torn => {
+                            return Err(io::Error::other("the journal changed on disk"));
+                        }
                     }
                 }
-            }
-        })?;
+            })?;
         (self.file, self.length, self.torn) = (file, length, false);
         Ok(())
     }
@@ -173,16 +208,18 @@ impl Journal {
 /// Writes a new journal beside the old one, syncs it and puts it in its place.
 fn replace(
     path: &Path,
-    floor: u64,
+    (floor, newest): (u64, u64),
+    name: u32,
     faults: &Faults,
     fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> io::Result<(File, u64)> {
     faults.call("journal begin")?;
     let new = path.with_extension("new");
-    let mut file = OpenOptions::new().create(true).read(true).write(true).truncate(true).open(&new)?;
+    let file = OpenOptions::new().create(true).read(true).write(true).truncate(true).open(&new)?;
     let mut out = BufWriter::new(&file);
-    out.write_all(&head(floor))?;
+    out.write_all(&head(VERSION, floor, name))?;
     fill(&mut out)?;
+    out.write_all(&end(newest))?;
     out.flush()?;
     drop(out);
     faults.call("journal sync")?;
@@ -191,14 +228,30 @@ fn replace(
     if let Some(directory) = path.parent() {
         File::open(directory)?.sync_all()?;
     }
-    let length = file.seek(SeekFrom::End(0))?;
+    let length = file.metadata()?.len().saturating_sub(FRAME_HEAD as u64);
     Ok((file, length))
 }
 
-fn head(floor: u64) -> [u8; HEAD] {
+/// A number that another journal hardly has.
+fn draw_name() -> u32 {
+    (RandomState::new().hash_one(std::process::id()) as u32).max(1)
+}
+
+/// What stands at the end of the file.
+fn end(newest: u64) -> [u8; FRAME_HEAD] {
+    let mut mark = [0; FRAME_HEAD];
+    mark[..4].copy_from_slice(&END.to_le_bytes());
+    mark[4..8].copy_from_slice(&head_sum(END, newest));
+    mark[8..16].copy_from_slice(&newest.to_le_bytes());
+    mark[16..].copy_from_slice(&xxh3_64_with_seed(b"end", newest).to_le_bytes());
+    mark
+}
+
+fn head(version: u32, floor: u64, name: u32) -> [u8; HEAD] {
     let mut head = [0; HEAD];
     head[..8].copy_from_slice(&MAGIC);
-    head[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    head[8..12].copy_from_slice(&version.to_le_bytes());
+    head[12..16].copy_from_slice(&name.to_le_bytes());
     head[16..24].copy_from_slice(&floor.to_le_bytes());
     let sum = xxh3_64(&head[..24]);
     head[24..].copy_from_slice(&sum.to_le_bytes());
@@ -210,11 +263,13 @@ fn read(input: &mut impl Read) -> io::Result<Replay> {
     let mut found = [0; HEAD];
     let count = fill(input, &mut found)?;
     let floor = u64::from_le_bytes(found[16..24].try_into().expect("8 bytes"));
-    if count < HEAD || found != head(floor) {
+    let name = u32::from_le_bytes(found[12..16].try_into().expect("4 bytes"));
+    replay.old = found == head(VERSION_WITHOUT_END, floor, 0);
+    if count < HEAD || !(replay.old || found == head(VERSION, floor, name)) {
         replay.lost = true;
         return Ok(replay);
     }
-    (replay.floor, replay.seq) = (floor, floor);
+    (replay.floor, replay.seq, replay.name) = (floor, floor, name);
     let mut last = 0;
     loop {
         match read_frame(input)? {
@@ -228,7 +283,16 @@ fn read(input: &mut impl Read) -> io::Result<Replay> {
                 replay.lost = true;
                 replay.seq = replay.seq.max(seq);
             }
-            Frame::End => return Ok(replay),
+            Frame::Mark(newest) => {
+                replay.seq = replay.seq.max(newest);
+                let over = newest >= last && matches!(read_frame(input)?, Frame::End);
+                replay.lost |= !over || replay.old;
+                return Ok(replay);
+            }
+            Frame::End => {
+                replay.lost |= !replay.old;
+                return Ok(replay);
+            }
             Frame::Torn => {
                 replay.lost = true;
                 return Ok(replay);
@@ -248,7 +312,7 @@ fn salvage(bytes: &[u8], mut replay: Replay) -> io::Result<Replay> {
                 rest = &rest[encode(&purge).len()..];
                 replay.purges.push(purge);
             }
-            Frame::Damaged(seq) => {
+            Frame::Damaged(seq) | Frame::Mark(seq) => {
                 replay.seq = replay.seq.max(seq);
                 rest = &rest[1..];
             }
@@ -264,6 +328,8 @@ enum Frame {
     Whole(Recorded),
     /// Its head is whole, with this position, but not what it holds.
     Damaged(u64),
+    /// The mark at the end, with the newest position.
+    Mark(u64),
     /// Not a frame; what follows cannot be found.
     Torn,
     End,
@@ -278,6 +344,9 @@ fn read_frame(input: &mut impl Read) -> io::Result<Frame> {
     }
     let size = u32::from_le_bytes(head[..4].try_into().expect("4 bytes"));
     let seq = u64::from_le_bytes(head[8..16].try_into().expect("8 bytes"));
+    if size == END && head == end(seq) {
+        return Ok(Frame::Mark(seq));
+    }
     if head[4..8] != head_sum(size, seq) || size as usize > PAYLOAD_MAX {
         return Ok(Frame::Torn);
     }
@@ -319,14 +388,15 @@ const fn kind(selector: &Selector) -> u8 {
         Selector::Tag(_) => 3,
         Selector::Host(_) => 4,
         Selector::All => 5,
+        Selector::Regex(_) => 6,
     }
 }
 
 fn encode(recorded: &Recorded) -> Vec<u8> {
-    let Recorded { seq, purge, note } = recorded;
+    let Recorded { seq, purge, note, time, undoes } = recorded;
     let mut out = vec![0; FRAME_HEAD];
     let size = |length: usize| u32::try_from(length).expect("the ledger refuses longer ones").to_le_bytes();
-    out.push(u8::from(purge.soft));
+    out.push(if purge.soft { SOFT } else { 0 } | DATED);
     out.extend_from_slice(&size(purge.selectors.len()));
     for selector in &purge.selectors {
         out.push(kind(selector));
@@ -335,6 +405,8 @@ fn encode(recorded: &Recorded) -> Vec<u8> {
     }
     out.extend_from_slice(&size(note.len()));
     out.extend_from_slice(note.as_bytes());
+    out.extend_from_slice(&time.to_le_bytes());
+    out.extend_from_slice(&undoes.unwrap_or_default().0.to_le_bytes());
     let length = u32::try_from(out.len() - FRAME_HEAD).expect("the ledger refuses longer ones");
     let sum = xxh3_64_with_seed(&out[FRAME_HEAD..], seq.0);
     out[..4].copy_from_slice(&length.to_le_bytes());
@@ -359,11 +431,21 @@ fn decode(seq: Seq, payload: &[u8]) -> Option<Recorded> {
             3 => Selector::Tag(text),
             4 => Selector::Host(text),
             5 => Selector::All,
+            6 => Selector::Regex(text),
             _ => return None,
         });
     }
     let note = text(&mut rest)?;
-    rest.is_empty().then_some(Recorded { seq, purge: Purge { selectors, soft: flags & 1 != 0 }, note })
+    let (time, undoes) = if flags & DATED != 0 { (word(&mut rest)?, word(&mut rest)?) } else { (0, 0) };
+    let purge = Purge { selectors, soft: flags & SOFT != 0 };
+    let undoes = (undoes > 0).then_some(Seq(undoes));
+    rest.is_empty().then_some(Recorded { seq, purge, note, time, undoes })
+}
+
+fn word(input: &mut &[u8]) -> Option<u64> {
+    let (bytes, rest) = input.split_first_chunk::<8>()?;
+    *input = rest;
+    Some(u64::from_le_bytes(*bytes))
 }
 
 fn number(input: &mut &[u8]) -> Option<usize> {
@@ -380,79 +462,4 @@ fn text(input: &mut &[u8]) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn recorded(seq: u64) -> Recorded {
-        let selectors =
-            vec![Selector::Tag(format!("t{seq}")), Selector::All, Selector::Url("http://a:80/".into())];
-        Recorded {
-            seq: Seq(seq),
-            purge: Purge { selectors, soft: seq.is_multiple_of(2) },
-            note: "{\"id\":1}".into(),
-        }
-    }
-
-    fn written(count: u64) -> (tempfile::TempDir, Vec<Recorded>) {
-        let directory = tempfile::tempdir().unwrap();
-        let all: Vec<_> = (1..=count).map(recorded).collect();
-        let mut journal = Journal::begin(directory.path(), 0, &all[..1], Arc::default()).unwrap();
-        journal.append(&all[1..]).unwrap();
-        (directory, all)
-    }
-
-    #[test]
-    fn what_is_appended_is_replayed() {
-        let (directory, all) = written(5);
-        let replay = Journal::replay(directory.path()).unwrap();
-        assert_eq!((replay.purges, replay.seq, replay.floor, replay.lost), (all, 5, 0, false));
-        assert!(Journal::replay(&directory.path().join("no")).unwrap().absent);
-    }
-
-    #[test]
-    fn a_rewrite_keeps_what_is_in_force_and_some_history() {
-        let (directory, all) = written(9);
-        let mut journal = Journal::resume(directory.path(), Arc::default()).unwrap();
-        let before = journal.length();
-        journal.rewrite(6, 5).unwrap();
-        assert!(journal.length() < before);
-        journal.append(&[recorded(10)]).unwrap();
-        let replay = Journal::replay(directory.path()).unwrap();
-        assert_eq!(replay.purges[..5], all[4..]);
-        assert_eq!((replay.purges.len(), replay.seq, replay.floor, replay.lost), (6, 10, 6, false));
-    }
-
-    #[test]
-    fn every_flipped_bit_and_every_cut_is_a_loss() {
-        let (directory, _) = written(3);
-        let good = fs::read(directory.path().join("purge.log")).unwrap();
-        for bit in 0..good.len() * 8 {
-            let mut bad = good.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            let replay = read(&mut &bad[..]).unwrap();
-            assert!(replay.lost, "bit {bit}");
-            assert!(replay.purges.len() < 3);
-        }
-        let ends: Vec<usize> =
-            (0..=3).map(|n| HEAD + (1..=n).map(|seq| encode(&recorded(seq)).len()).sum::<usize>()).collect();
-        for cut in 0..good.len() {
-            assert_eq!(read(&mut &good[..cut]).unwrap().lost, !ends.contains(&cut), "cut at {cut}");
-        }
-    }
-
-    #[test]
-    fn a_failed_append_leaves_no_trace() {
-        let (directory, _) = written(2);
-        let faults = Arc::new(Faults::default());
-        let mut journal = Journal::resume(directory.path(), Arc::clone(&faults)).unwrap();
-        for n in 1..=3 {
-            faults.fail_nth(n);
-            let result = journal.append(&[recorded(2 + n)]);
-            assert_eq!(result.is_err(), n < 3, "{n}");
-        }
-        faults.fail_nth(0);
-        let replay = Journal::replay(directory.path()).unwrap();
-        assert_eq!(replay.purges.iter().map(|purge| purge.seq.0).collect::<Vec<_>>(), [1, 2, 5]);
-        assert!(!replay.lost);
-    }
-}
+mod tests;

@@ -1,28 +1,33 @@
 //! Purges in order: each gets its position, is made durable, put in force and only then acknowledged. One thread; purges
-//! that wait share one sync.
+//! that wait share one sync. An undo is a record like them: it gets a position, is made durable and then takes effect.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::journal::Journal;
+use super::history::{History, Past};
+use super::journal::{Journal, Replay};
 use super::tables::Tables;
-use super::{Purge, Receipt, Recorded, Selector, Seq};
+use super::{Page, Purge, Receipt, Recorded, Selector, Seq};
+use crate::config::Purges;
 use crate::error::{OpenError, PurgeError};
 use crate::fault::Faults;
 use crate::limits::{
-    EPOCHS_MAX, HISTORY_BYTES_MAX, HISTORY_MAX, JOURNAL_REWRITE_BYTES, NOTE_BYTES_MAX, PURGE_BYTES_MAX,
-    PURGE_QUEUE_MAX, PURGE_SELECTORS_MAX,
+    BANS_MAX, EPOCHS_MAX, JOURNAL_REWRITE_BYTES, NOTE_BYTES_MAX, PURGE_BYTES_MAX, PURGE_QUEUE_MAX,
+    PURGE_SELECTORS_MAX,
 };
 
 /// Purges written with one sync.
 const TOGETHER: usize = 1024;
+
+type Answer = oneshot::Sender<Result<Receipt, PurgeError>>;
 
 #[derive(Debug)]
 pub(crate) struct Ledger {
@@ -33,92 +38,32 @@ pub(crate) struct Ledger {
 
 #[derive(Debug)]
 enum Order {
-    Purge(Purge, String, oneshot::Sender<Result<Receipt, PurgeError>>),
+    Purge(Purge, String, Answer),
+    Undo(Seq, String, Answer),
+    /// Something in the history is due.
+    Tidy,
     /// A sweep has carried out everything up to this position.
     Fold(u64),
     Close(oneshot::Sender<()>),
 }
 
-/// A part of the history.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Past {
-    /// Purges, oldest first.
-    pub purges: Vec<Recorded>,
-    /// Every confirmed purge after this position is still remembered.
-    pub complete_after: Seq,
-    /// With these purges everything up to here is known.
-    pub upto: Seq,
-    /// There is more after that.
-    pub more: bool,
-}
-
-#[derive(Debug, Default)]
-struct History {
-    purges: VecDeque<Recorded>,
-    bytes: usize,
-    /// Position of the newest purge that is no longer remembered.
-    forgotten: u64,
-    /// Position of the newest one that ever was.
-    newest: u64,
-}
-
-impl History {
-    fn push(&mut self, recorded: Recorded) {
-        self.bytes += weight(&recorded);
-        self.newest = recorded.seq.0;
-        self.purges.push_back(recorded);
-        while self.purges.len() > HISTORY_MAX || self.bytes > HISTORY_BYTES_MAX {
-            let Some(old) = self.purges.pop_front() else { break };
-            self.bytes -= weight(&old);
-            self.forgotten = old.seq.0;
-        }
-    }
-
-    /// What came after `after`; both ends are of one moment, so that nothing falls between two parts.
-    fn past(&self, after: u64, count: usize, bytes: usize) -> Past {
-        let (mut purges, mut weighed) = (Vec::new(), 0);
-        let from = self.purges.partition_point(|recorded| recorded.seq.0 <= after);
-        for recorded in self.purges.range(from..) {
-            weighed += weight(recorded);
-            if purges.len() >= count || (weighed > bytes && !purges.is_empty()) {
-                break;
-            }
-            purges.push(recorded.clone());
-        }
-        let more = from + purges.len() < self.purges.len();
-        let upto = match purges.last() {
-            Some(last) if more => last.seq,
-            _ => Seq(self.newest),
-        };
-        Past { purges, complete_after: Seq(self.forgotten), upto, more }
-    }
-
-    fn oldest(&self) -> u64 {
-        self.purges.front().map_or(u64::MAX, |recorded| recorded.seq.0)
-    }
-}
-
-fn weight(recorded: &Recorded) -> usize {
-    let texts: usize = recorded.purge.selectors.iter().map(|selector| selector.text().len() + 48).sum();
-    texts + recorded.note.len() + 64
-}
-
 impl Ledger {
     /// A ledger without a journal, for what is not to outlive the process.
-    pub(crate) fn volatile(tables: Arc<Tables>) -> Result<Self, OpenError> {
-        Self::start(tables, Pages::None, History::default())
+    pub(crate) fn volatile(bounds: Purges) -> Result<Self, OpenError> {
+        Self::start(Arc::default(), Pages::None, History::new(bounds, 0, 0))
     }
 
     /// A ledger whose journal cannot be had: purges are put in force but not confirmed, because what lies in the
     /// directory may be found again without them.
-    pub(crate) fn undurable(why: io::Error) -> Result<Self, OpenError> {
-        Self::start(Arc::default(), Pages::Lost(Arc::new(why)), History::default())
+    pub(crate) fn undurable(why: io::Error, bounds: Purges) -> Result<Self, OpenError> {
+        Self::start(Arc::default(), Pages::Lost(Arc::new(why)), History::new(bounds, 0, 0))
     }
 
     /// Opens the journal in `directory`; `known`: the highest position that the index knows of, if it holds anything.
     pub(crate) fn open(
         directory: &Path,
         known: Option<u64>,
+        bounds: Purges,
         faults: &Arc<Faults>,
     ) -> Result<Self, OpenError> {
         let unusable = |source| OpenError::Directory { path: directory.to_owned(), source };
@@ -132,32 +77,23 @@ impl Ledger {
                 "the journal of purges has lost something: everything stored counts as purged"
             );
             let purge = Purge { selectors: vec![Selector::All], soft: false };
-            replay.purges.push(Recorded {
-                seq: Seq(seq),
-                purge,
-                note: r#"{"reason":"journal damaged"}"#.into(),
-            });
-            replay.seq = seq;
+            let note = r#"{"reason":"journal damaged"}"#.into();
+            replay.purges.push(Recorded { seq: Seq(seq), purge, note, time: now(), undoes: None });
+            (replay.seq, replay.lost) = (seq, true);
             Journal::begin(directory, replay.floor, &replay.purges, Arc::clone(faults))
-        } else if replay.absent {
-            Journal::begin(directory, 0, &[], Arc::clone(faults))
+        } else if replay.absent || replay.old {
+            Journal::begin(directory, replay.floor, &replay.purges, Arc::clone(faults))
         } else {
-            Journal::resume(directory, Arc::clone(faults))
+            Journal::resume(directory, &replay, Arc::clone(faults))
         };
         let journal = journal.map_err(unusable)?;
         let tables = Tables::new(replay.seq, replay.floor);
-        let first = replay.purges.first().map_or(replay.seq, |recorded| recorded.seq.0.saturating_sub(1));
-        let mut history = History { forgotten: first, newest: replay.seq, ..History::default() };
-        for recorded in replay.purges {
-            if recorded.seq.0 > replay.floor {
-                tables.apply(&recorded.purge, recorded.seq.0);
-            }
-            history.push(recorded);
-        }
+        let history = recall(replay, &tables, bounds, journal.name());
         Self::start(Arc::new(tables), Pages::Kept(journal), history)
     }
 
     fn start(tables: Arc<Tables>, pages: Pages, history: History) -> Result<Self, OpenError> {
+        let window = history.window();
         let history = Arc::new(Mutex::new(history));
         let (sender, orders) = sync_channel(PURGE_QUEUE_MAX);
         let clerk = Clerk {
@@ -165,12 +101,28 @@ impl Ledger {
             history: Arc::clone(&history),
             next: tables.seq().0 + 1,
             pages,
+            window,
         };
         thread::Builder::new()
             .name("larder-journal".into())
             .spawn(move || clerk.run(&orders))
             .map_err(OpenError::Thread)?;
         Ok(Self { tables, history, sender: Mutex::new(Some(sender)) })
+    }
+
+    /// Takes a purge back.
+    pub(crate) async fn undo(&self, purge: Seq, note: &str) -> Result<Receipt, PurgeError> {
+        check(&Purge { selectors: Vec::new(), soft: false }, note)?;
+        let (done, answer) = oneshot::channel();
+        self.send(Order::Undo(purge, note.to_owned(), done))?;
+        answer.await.unwrap_or(Err(PurgeError::Closed))
+    }
+
+    /// Settles what is old enough. To be called a few times a second.
+    pub(crate) fn tick(&self) {
+        if self.history.lock().is_due(&self.tables) {
+            let _ = self.send(Order::Tidy);
+        }
     }
 
     pub(crate) fn tables(&self) -> &Arc<Tables> {
@@ -195,7 +147,12 @@ impl Ledger {
     }
 
     pub(crate) fn history(&self) -> Vec<Recorded> {
-        self.history.lock().purges.iter().cloned().collect()
+        self.history.lock().all()
+    }
+
+    /// [`History::page`].
+    pub(crate) fn page(&self, after: Option<Seq>, limit: usize, bytes: usize) -> Page {
+        self.history.lock().page(after, limit, bytes, &self.tables)
     }
 
     pub(crate) fn past(&self, after: Seq, count: usize, bytes: usize) -> Past {
@@ -233,6 +190,45 @@ fn check(purge: &Purge, note: &str) -> Result<(), PurgeError> {
     }
 }
 
+/// The history of a journal, with what is in force of it put in force.
+fn recall(replay: Replay, tables: &Tables, bounds: Purges, log: u32) -> History {
+    let undone: HashMap<Seq, Seq> =
+        replay.purges.iter().filter_map(|record| Some((record.undoes?, record.seq))).collect();
+    let now = now();
+    let reaches = match replay.purges.first() {
+        Some(first) if !replay.lost => first.seq.0 - 1,
+        Some(_) | None => replay.seq,
+    };
+    let mut history = History::new(bounds, reaches, log);
+    history.newest(replay.seq);
+    for recorded in replay.purges {
+        let (seq, age) = (recorded.seq, now.saturating_sub(recorded.time));
+        let by = undone.get(&seq).copied();
+        if seq.0 > replay.floor && by.is_none() && recorded.undoes.is_none() {
+            tables.apply(&recorded.purge, seq.0);
+        }
+        let left = bounds.undo_window.saturating_sub(Duration::from_millis(age));
+        // After a loss nobody knows what was taken back and what was not: everything stays purged.
+        let dated = recorded.time > 0 && recorded.undoes.is_none() && !replay.lost;
+        history.push(recorded, if dated { left } else { Duration::ZERO });
+        if let Some(by) = by {
+            history.mark_undone(seq, by);
+        }
+    }
+    history.tidy(tables, now);
+    history
+}
+
+/// Milliseconds since 1970: what the record of a purge is dated with.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the time of day is only kept with a purge; a step of the clock settles it early"
+)]
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Where purges are written down.
 enum Pages {
     None,
@@ -255,6 +251,8 @@ struct Clerk {
     tables: Arc<Tables>,
     history: Arc<Mutex<History>>,
     pages: Pages,
+    /// Time for which a purge can be taken back.
+    window: Duration,
     /// Never given twice, not even when a purge could not be written.
     next: u64,
 }
@@ -265,11 +263,12 @@ impl Clerk {
         while let Some(first) = kept_back.take().or_else(|| orders.recv().ok()) {
             match first {
                 Order::Purge(purge, note, done) => {
-                    let mut waiting = vec![(self.record(purge, note), done)];
+                    let mut waiting = Vec::new();
+                    self.admit(purge, note, done, &mut waiting);
                     while waiting.len() < TOGETHER {
                         match orders.try_recv() {
                             Ok(Order::Purge(purge, note, done)) => {
-                                waiting.push((self.record(purge, note), done))
+                                self.admit(purge, note, done, &mut waiting);
                             }
                             Ok(other) => {
                                 kept_back = Some(other);
@@ -280,6 +279,10 @@ impl Clerk {
                     }
                     self.apply(waiting);
                 }
+                Order::Undo(seq, note, done) => {
+                    let _ = done.send(self.undo(seq, note));
+                }
+                Order::Tidy => self.history.lock().tidy(&self.tables, now()),
                 Order::Fold(upto) => self.fold(upto),
                 Order::Close(done) => {
                     drop(self);
@@ -293,33 +296,78 @@ impl Clerk {
     fn record(&mut self, purge: Purge, note: String) -> Recorded {
         let seq = Seq(self.next);
         self.next += 1;
-        Recorded { seq, purge, note }
+        Recorded { seq, purge, note, time: now(), undoes: None }
     }
 
-    fn apply(&mut self, waiting: Vec<(Recorded, oneshot::Sender<Result<Receipt, PurgeError>>)>) {
+    /// Gives a purge its place, unless it would add more regular expressions than hits may be compared with.
+    fn admit(&mut self, purge: Purge, note: String, done: Answer, waiting: &mut Vec<(Recorded, Answer)>) {
+        if purge.selectors.iter().any(|selector| matches!(selector, Selector::Regex(_))) {
+            let regexes = |(recorded, _): &(Recorded, _)| {
+                let of = |selector: &&Selector| matches!(selector, Selector::Regex(_));
+                recorded.purge.selectors.iter().filter(of).count()
+            };
+            let (held, more) = self.tables.bans_with(&purge);
+            if more > 0 && held + more + waiting.iter().map(regexes).sum::<usize>() > BANS_MAX {
+                let _ = done.send(Err(PurgeError::Bans { held, max: BANS_MAX }));
+                return;
+            }
+        }
+        waiting.push((self.record(purge, note), done));
+    }
+
+    fn apply(&mut self, waiting: Vec<(Recorded, Answer)>) {
         let (purges, done): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
+        if purges.is_empty() {
+            return;
+        }
         let durable = self.pages.append(&purges);
         if let Err(error) = &durable {
             tracing::error!(%error, "a purge is in force but not durable");
         }
-        for (recorded, done) in purges.into_iter().zip(done) {
-            let seq = recorded.seq;
-            self.tables.apply(&recorded.purge, seq.0);
-            let answer = match &durable {
-                Ok(()) => Ok(Receipt { seq }),
-                Err(error) => Err(PurgeError::NotDurable(Arc::clone(error))),
-            };
-            if answer.is_ok() {
-                self.history.lock().push(recorded);
-            }
-            let _ = done.send(answer);
+        for recorded in &purges {
+            self.tables.apply(&recorded.purge, recorded.seq.0);
         }
+        let receipts: Vec<_> = purges
+            .iter()
+            .map(|recorded| match &durable {
+                Ok(()) => Ok(Receipt { seq: recorded.seq }),
+                Err(error) => Err(PurgeError::NotDurable(Arc::clone(error))),
+            })
+            .collect();
+        let mut history = self.history.lock();
+        for recorded in purges {
+            if durable.is_ok() {
+                history.push(recorded, self.window);
+            } else {
+                self.tables.settle_early(&recorded.purge, recorded.seq.0);
+            }
+        }
+        history.tidy(&self.tables, now());
+        drop(history);
+        for (receipt, done) in receipts.into_iter().zip(done) {
+            let _ = done.send(receipt);
+        }
+    }
+
+    /// Takes a purge back once that is durable: before, it stays in force.
+    fn undo(&mut self, seq: Seq, note: String) -> Result<Receipt, PurgeError> {
+        self.history.lock().undoable(seq, &self.tables).map_err(PurgeError::NotUndoable)?;
+        let empty = Purge { selectors: Vec::new(), soft: false };
+        let recorded = Recorded { undoes: Some(seq), ..self.record(empty, note) };
+        let by = recorded.seq;
+        self.pages.append(std::slice::from_ref(&recorded)).map_err(PurgeError::NotUndone)?;
+        let mut history = self.history.lock();
+        history.push(recorded, Duration::ZERO);
+        history.undo(seq, by, &self.tables);
+        history.tidy(&self.tables, now());
+        Ok(Receipt { seq: by })
     }
 
     fn fold(&mut self, upto: u64) {
         let upto = upto.min(self.tables.seq().0);
         if let Pages::Kept(journal) = &mut self.pages {
             let before = journal.length();
+            self.history.lock().tidy(&self.tables, now());
             let history = self.history.lock().oldest();
             if let Err(error) = journal.rewrite(upto, history) {
                 tracing::warn!(%error, "the journal of purges cannot be rewritten, it goes on growing");
@@ -334,92 +382,4 @@ impl Clerk {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn purge(tag: &str) -> Purge {
-        Purge { selectors: vec![Selector::Tag(tag.into())], soft: false }
-    }
-
-    fn dead(ledger: &Ledger, tag: &str, born: u64) -> bool {
-        ledger.tables().verdict("x", &[crate::purge::tables::tag_hash(tag)], born, born).0.dead
-    }
-
-    #[tokio::test]
-    async fn purges_survive_and_positions_never_go_back() {
-        let directory = tempfile::tempdir().unwrap();
-        let faults = Arc::new(Faults::default());
-        for round in 0..3 {
-            let ledger = Ledger::open(directory.path(), None, &faults).unwrap();
-            assert_eq!(ledger.tables().seq(), Seq(round));
-            let receipt = ledger.purge(&purge(&format!("t{round}")), "note").await.unwrap();
-            assert_eq!(receipt.seq, Seq(round + 1));
-            assert!((0..=round).all(|old| dead(&ledger, &format!("t{old}"), 0)));
-            let _ = ledger.close().await;
-            assert!(matches!(ledger.purge(&purge("x"), "").await, Err(PurgeError::Closed)));
-        }
-        assert_eq!(Ledger::open(directory.path(), Some(3), &faults).unwrap().history().len(), 3);
-    }
-
-    #[tokio::test]
-    async fn a_lost_journal_fails_safe() {
-        let faults = Arc::new(Faults::default());
-        for born in [Some(7), None] {
-            let directory = tempfile::tempdir().unwrap();
-            let ledger = Ledger::open(directory.path(), born, &faults).unwrap();
-            assert_eq!(dead(&ledger, "any", 7), born.is_some(), "entries without a journal are dead");
-            let again = Ledger::open(directory.path(), born, &faults).unwrap();
-            assert_eq!(again.tables().seq(), ledger.tables().seq(), "and only once");
-        }
-        let directory = tempfile::tempdir().unwrap();
-        drop(Ledger::open(directory.path(), None, &faults).unwrap());
-        let ledger = Ledger::open(directory.path(), Some(1), &faults).unwrap();
-        assert!(dead(&ledger, "any", 1), "an entry from after the end of the journal");
-        assert!(!dead(&ledger, "any", ledger.tables().seq().0));
-    }
-
-    #[tokio::test]
-    async fn what_is_not_durable_is_in_force_and_said() {
-        let directory = tempfile::tempdir().unwrap();
-        let faults = Arc::new(Faults::default());
-        let ledger = Ledger::open(directory.path(), None, &faults).unwrap();
-        faults.fail_all(true);
-        assert!(matches!(ledger.purge(&purge("t"), "").await, Err(PurgeError::NotDurable(_))));
-        assert!(dead(&ledger, "t", 0));
-        faults.fail_all(false);
-        assert_eq!(
-            ledger.purge(&purge("u"), "").await.unwrap().seq,
-            Seq(2),
-            "a position is never given twice"
-        );
-    }
-
-    #[tokio::test]
-    async fn folding_empties_the_tables_and_the_journal() {
-        let directory = tempfile::tempdir().unwrap();
-        let faults = Arc::new(Faults::default());
-        let ledger = Ledger::open(directory.path(), None, &faults).unwrap();
-        for tag in ["a", "b", "c"] {
-            ledger.purge(&purge(tag), "").await.unwrap();
-        }
-        ledger.fold(2);
-        ledger.purge(&purge("d"), "").await.unwrap();
-        assert_eq!((ledger.tables().len(), ledger.tables().floor()), (2, 2));
-        let _ = ledger.close().await;
-        let ledger = Ledger::open(directory.path(), None, &faults).unwrap();
-        assert_eq!((ledger.tables().len(), ledger.tables().floor(), ledger.history().len()), (2, 2, 4));
-    }
-
-    #[tokio::test]
-    async fn too_much_is_refused_whole() {
-        let ledger = Ledger::volatile(Arc::default()).unwrap();
-        let large = Purge { selectors: vec![Selector::All; PURGE_SELECTORS_MAX + 1], soft: false };
-        assert!(matches!(
-            ledger.purge(&large, "").await,
-            Err(PurgeError::TooLarge { what: "selectors", .. })
-        ));
-        let note = "x".repeat(NOTE_BYTES_MAX + 1);
-        assert!(matches!(ledger.purge(&purge("t"), &note).await, Err(PurgeError::TooLarge { .. })));
-        assert_eq!(ledger.tables().seq(), Seq(0));
-    }
-}
+mod tests;

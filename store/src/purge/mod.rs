@@ -2,11 +2,16 @@
 //!
 //! A purge gets the next [`Seq`] and is remembered as an *epoch*: "whatever matches this and was born before N is dead".
 //! Nothing is searched when it is applied, and a fetch that was in flight needs no fence: it was born too early.
+//!
+//! A purge may be taken back for a while (an undo): what it hit is kept, and not served, until it is *settled*.
 
+#[cfg(feature = "engine")]
+pub(crate) mod history;
 #[cfg(feature = "engine")]
 pub(crate) mod journal;
 #[cfg(feature = "engine")]
 pub(crate) mod ledger;
+pub mod pattern;
 #[cfg(feature = "engine")]
 pub(crate) mod tables;
 mod url;
@@ -38,6 +43,8 @@ pub enum Selector {
     Tag(String),
     /// Every URL of this host: on any port and scheme, or on one port if the text names it.
     Host(String),
+    /// Every URL that this regular expression finds something in, see [`pattern`].
+    Regex(String),
     /// Everything.
     All,
 }
@@ -48,8 +55,8 @@ pub const SELECTOR_BYTES_MAX: usize = 16 * 1024;
 /// Why a selector was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
-    /// The kind is not one of the five.
-    #[error("unknown kind {0:?}: use url, prefix, tag, host or all")]
+    /// The kind is not one of the six.
+    #[error("unknown kind {0:?}: use url, prefix, tag, host, regex or all")]
     Kind(String),
     /// The URL or prefix cannot be understood.
     #[error(transparent)]
@@ -60,6 +67,9 @@ pub enum SelectorError {
     /// White space or control characters inside a tag.
     #[error("{0:?} holds white space or control characters")]
     Text(String),
+    /// Not a regular expression that a node would match with.
+    #[error(transparent)]
+    Regex(#[from] pattern::PatternError),
     /// More than [`SELECTOR_BYTES_MAX`].
     #[error("longer than {SELECTOR_BYTES_MAX} bytes")]
     Long,
@@ -85,6 +95,10 @@ impl Selector {
             "tag" => Ok(Self::Tag(text.to_owned())),
             "host" if text.is_empty() => Err(SelectorError::Empty("host")),
             "host" => Ok(Self::Host(host(text)?)),
+            "regex" => {
+                pattern::compile(text)?;
+                Ok(Self::Regex(text.to_owned()))
+            }
             "all" => Ok(Self::All),
             other => Err(SelectorError::Kind(other.to_owned())),
         }
@@ -98,6 +112,7 @@ impl Selector {
             Self::Prefix(_) => "prefix",
             Self::Tag(_) => "tag",
             Self::Host(_) => "host",
+            Self::Regex(_) => "regex",
             Self::All => "all",
         }
     }
@@ -106,7 +121,9 @@ impl Selector {
     #[must_use]
     pub fn text(&self) -> &str {
         match self {
-            Self::Url(text) | Self::Prefix(text) | Self::Tag(text) | Self::Host(text) => text,
+            Self::Url(text) | Self::Prefix(text) | Self::Tag(text) | Self::Host(text) | Self::Regex(text) => {
+                text
+            }
             Self::All => "",
         }
     }
@@ -121,6 +138,9 @@ impl Selector {
             Self::Tag(text) => tags.contains(&text.as_str()),
             Self::Host(text) => {
                 url::authority(url).is_some_and(|a| a == text || url::without_port(a) == text)
+            }
+            Self::Regex(text) => {
+                pattern::compile(text).is_ok_and(|regex| regex.is_match(&pattern::written(url)))
             }
             Self::All => true,
         }
@@ -146,6 +166,38 @@ pub struct Recorded {
     pub purge: Purge,
     /// What the caller wanted kept with it.
     pub note: String,
+    /// When it was written down here, milliseconds since 1970 (UTC); 0 where that was not noted.
+    #[serde(default)]
+    pub time: u64,
+    /// The purge that this record takes back; it purges nothing itself then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<Seq>,
+}
+
+/// A purge of the history, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The purge.
+    pub recorded: Recorded,
+    /// The record that took it back.
+    pub undone: Option<Seq>,
+    /// Milliseconds for which it can still be taken back; `None` when it cannot.
+    pub undoable: Option<u64>,
+}
+
+/// A part of the history, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The records.
+    pub purges: Vec<Told>,
+    /// The history is complete after this position; what was at or before it may have been dropped.
+    pub reaches: Seq,
+    /// Position of the newest record.
+    pub seq: Seq,
+    /// Name of the log, another one after it had to be begun anew; 0 without a log on disk.
+    pub log: u32,
+    /// Whether records after the last one here were left out.
+    pub more: bool,
 }
 
 /// The confirmation of a purge.
@@ -170,6 +222,7 @@ mod tests {
             ("tag", "a b", Err(SelectorError::Text("a b".into()))),
             ("tag", "", Err(SelectorError::Empty("tag"))),
             ("all", "", Ok(Selector::All)),
+            ("regex", "^http://a/[0-9]+$", Ok(Selector::Regex("^http://a/[0-9]+$".into()))),
             ("ban", "", Err(SelectorError::Kind("ban".into()))),
         ];
         for (kind, text, wanted) in rows {
@@ -191,6 +244,8 @@ mod tests {
             (Selector::Host("example".into()), false),
             (Selector::Tag("t".into()), true),
             (Selector::Tag("u".into()), false),
+            (Selector::Regex("^http://a\\.example:8080/[a-z]/".into()), true),
+            (Selector::Regex("^/x".into()), false),
             (Selector::All, true),
         ];
         for (selector, wanted) in rows {

@@ -2,15 +2,22 @@
 //!
 //! An entry that was checked at position N need not be looked at again until the position moves, so that a hit costs one
 //! compare. What was checked long ago, before purges were folded away, counts as dead: see [`Tables::floor`].
+//!
+//! A purge that may still be taken back is in force like any other, but nothing is removed for it: that is done when it
+//! is settled. Whoever was checked before the newest [`Tables::undone`] is looked at anew from the beginning.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
+mod sets;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{RwLock, RwLockReadGuard};
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Purge, Selector, Seq, url};
+use self::sets::{Pair, Place, Ready, Sets};
+use super::{Purge, Seq};
 
 /// Selectors added without letting lookups in between.
 const AT_ONCE: usize = 256;
@@ -25,127 +32,10 @@ pub(crate) fn tag_hash(tag: &str) -> u64 {
 pub(crate) struct Verdict {
     pub(crate) dead: bool,
     pub(crate) expired: bool,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Epochs {
-    hard: u64,
-    soft: u64,
-}
-
-impl Epochs {
-    fn raise(&mut self, seq: u64, soft: bool) {
-        let epoch = if soft { &mut self.soft } else { &mut self.hard };
-        *epoch = seq.max(*epoch);
-    }
-
-    fn join(&mut self, other: Self) {
-        self.hard = self.hard.max(other.hard);
-        self.soft = self.soft.max(other.soft);
-    }
-
-    fn after(self, upto: u64) -> Self {
-        let keep = |epoch| if epoch > upto { epoch } else { 0 };
-        Self { hard: keep(self.hard), soft: keep(self.soft) }
-    }
-
-    fn newest(self) -> u64 {
-        self.hard.max(self.soft)
-    }
-}
-
-#[derive(Debug, Default)]
-struct Sets {
-    all: Epochs,
-    hosts: HashMap<u64, Epochs>,
-    urls: HashMap<u128, Epochs>,
-    tags: HashMap<u64, Epochs>,
-    prefixes: BTreeMap<Box<str>, Epochs>,
-}
-
-impl Sets {
-    fn add(&mut self, selectors: &[Selector], soft: bool, seq: u64) {
-        for selector in selectors {
-            let epochs = match selector {
-                Selector::All => &mut self.all,
-                Selector::Host(text) => self.hosts.entry(xxh3_64(text.as_bytes())).or_default(),
-                Selector::Url(text) => self.urls.entry(xxh3_128(text.as_bytes())).or_default(),
-                Selector::Tag(text) => self.tags.entry(tag_hash(text)).or_default(),
-                Selector::Prefix(text) => self.prefixes.entry(text.as_str().into()).or_default(),
-            };
-            epochs.raise(seq, soft);
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.hosts.len() + self.urls.len() + self.tags.len() + self.prefixes.len()
-    }
-
-    /// The newest epochs that match.
-    fn find(&self, address: &str, tags: &[u64]) -> Epochs {
-        let mut found = self.all;
-        let mut join = |epochs: Option<&Epochs>| {
-            if let Some(epochs) = epochs {
-                found.join(*epochs);
-            }
-        };
-        if !self.hosts.is_empty()
-            && let Some(authority) = url::authority(address)
-        {
-            join(self.hosts.get(&xxh3_64(authority.as_bytes())));
-            join(self.hosts.get(&xxh3_64(url::without_port(authority).as_bytes())));
-        }
-        if !self.urls.is_empty() {
-            join(self.urls.get(&xxh3_128(address.as_bytes())));
-        }
-        if !self.tags.is_empty() {
-            tags.iter().for_each(|tag| join(self.tags.get(tag)));
-        }
-        if !self.prefixes.is_empty() {
-            self.prefixes_of(address, |epochs| join(Some(epochs)));
-        }
-        found
-    }
-
-    /// Visits every prefix of `address`, from the longest to the shortest. Each step either visits one or jumps back to
-    /// what the neighbour and the address have in common, so that other prefixes are not walked through.
-    fn prefixes_of(&self, address: &str, mut visit: impl FnMut(&Epochs)) {
-        let mut end = Bound::Included(address);
-        while let Some((prefix, epochs)) = self.prefixes.range::<str, _>((Bound::Unbounded, end)).next_back()
-        {
-            let same = common(prefix, address);
-            end = if same == prefix.len() {
-                visit(epochs);
-                Bound::Excluded(&address[..same])
-            } else {
-                Bound::Included(&address[..same])
-            };
-        }
-    }
-
-    /// What is left when everything up to `upto` is forgotten.
-    fn folded(&self, upto: u64) -> Self {
-        fn rest<K: Clone>(sets: (&K, &Epochs), upto: u64) -> Option<(K, Epochs)> {
-            let epochs = sets.1.after(upto);
-            (epochs.newest() > 0).then(|| (sets.0.clone(), epochs))
-        }
-        Self {
-            all: self.all.after(upto),
-            hosts: self.hosts.iter().filter_map(|set| rest(set, upto)).collect(),
-            urls: self.urls.iter().filter_map(|set| rest(set, upto)).collect(),
-            tags: self.tags.iter().filter_map(|set| rest(set, upto)).collect(),
-            prefixes: self.prefixes.iter().filter_map(|set| rest(set, upto)).collect(),
-        }
-    }
-}
-
-/// Length of what two texts have in common at their beginning, on a character border of both.
-fn common(a: &str, b: &str) -> usize {
-    let mut same = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
-    while !(a.is_char_boundary(same) && b.is_char_boundary(same)) {
-        same -= 1;
-    }
-    same
+    /// Dead, whatever is taken back.
+    pub(crate) gone: bool,
+    /// Expired, whatever is taken back.
+    pub(crate) aged: bool,
 }
 
 /// The purges in force.
@@ -154,12 +44,14 @@ pub(crate) struct Tables {
     sets: RwLock<Sets>,
     seq: AtomicU64,
     floor: AtomicU64,
+    settled: AtomicU64,
+    undone: AtomicU64,
 }
 
 impl Tables {
     /// Tables that stand at `seq`, with everything up to `floor` folded away.
     pub(crate) fn new(seq: u64, floor: u64) -> Self {
-        Self { sets: RwLock::default(), seq: AtomicU64::new(seq), floor: AtomicU64::new(floor) }
+        Self { seq: seq.into(), floor: floor.into(), settled: floor.into(), ..Self::default() }
     }
 
     /// Position of the newest purge in force.
@@ -173,15 +65,57 @@ impl Tables {
         self.floor.load(Ordering::Acquire)
     }
 
+    /// Purges up to here cannot be taken back.
+    pub(crate) fn settled(&self) -> u64 {
+        self.settled.load(Ordering::Acquire)
+    }
+
     /// Puts a purge in force; `seq` must be newer than all before. Only one thread may do this. Lookups are not kept
     /// waiting by a long list: who looks in between looks again when the position has moved.
     pub(crate) fn apply(&self, purge: &Purge, seq: u64) {
-        for selectors in purge.selectors.chunks(AT_ONCE) {
-            self.sets.write().add(selectors, purge.soft, seq);
-        }
+        self.in_parts(purge, |sets, places| sets.add(places, purge.soft, seq));
         let sets = self.sets.write();
         self.seq.fetch_max(seq, Ordering::AcqRel);
         drop(sets);
+    }
+
+    /// The purge at `seq`, if it is given and stands, and all before it cannot be taken back any more.
+    pub(crate) fn settle(&self, purge: Option<&Purge>, seq: u64) {
+        if let Some(purge) = purge {
+            self.settle_early(purge, seq);
+        }
+        self.settled.fetch_max(seq, Ordering::AcqRel);
+    }
+
+    /// [`Tables::settle`] out of turn, for a purge that will never be taken back.
+    pub(crate) fn settle_early(&self, purge: &Purge, seq: u64) {
+        self.in_parts(purge, |sets, places| sets.settle(places, purge.soft, seq));
+    }
+
+    /// Takes a purge back; `standing` are the others that are not settled and not taken back. In force when it returns,
+    /// at position `seq`.
+    pub(crate) fn undo<'a>(&self, purge: &Purge, standing: impl Iterator<Item = (&'a Purge, Seq)>, seq: u64) {
+        let mut left: HashMap<Place, Pair> =
+            purge.selectors.iter().map(|selector| (Place::of(selector), Pair::default())).collect();
+        for (other, at) in standing {
+            for selector in &other.selectors {
+                if let Some(pair) = left.get_mut(&Place::of(selector)) {
+                    pair.raise(at.0, other.soft);
+                }
+            }
+        }
+        let mut sets = self.sets.write();
+        sets.lower(left.iter());
+        self.undone.fetch_max(seq, Ordering::AcqRel);
+        self.seq.fetch_max(seq, Ordering::AcqRel);
+        drop(sets);
+    }
+
+    fn in_parts(&self, purge: &Purge, change: impl Fn(&mut Sets, &[Ready])) {
+        for selectors in purge.selectors.chunks(AT_ONCE) {
+            let places: Vec<Ready> = selectors.iter().map(Ready::of).collect();
+            change(&mut self.sets.write(), &places);
+        }
     }
 
     /// What the purges say about an entry that was `born` then and last `checked` then; also the position this holds for.
@@ -198,6 +132,12 @@ impl Tables {
     /// Selectors held.
     pub(crate) fn len(&self) -> usize {
         self.sets.read().len()
+    }
+
+    /// Regular expressions held, and how many more with `purge`.
+    pub(crate) fn bans_with(&self, purge: &Purge) -> (usize, usize) {
+        let sets = self.sets.read();
+        (sets.bans(), sets.new_bans(purge))
     }
 
     /// Forgets the purges up to `upto`, which a finished sweep has carried out. Only the thread that applies may do this.
@@ -220,102 +160,35 @@ pub(crate) struct Held<'a> {
 impl Held<'_> {
     /// [`Tables::verdict`].
     pub(crate) fn verdict(&self, address: &str, tags: &[u64], born: u64, checked: u64) -> Verdict {
+        self.since(address, tags, born, checked, born)
+    }
+
+    /// [`Tables::verdict`], for an entry that remembers what the regular expressions up to `since` say.
+    pub(crate) fn since(&self, address: &str, tags: &[u64], born: u64, checked: u64, since: u64) -> Verdict {
         if checked < self.tables.floor() {
-            return Verdict { dead: true, expired: true };
+            return Verdict { dead: true, expired: true, gone: true, aged: true };
         }
-        let found = self.sets.find(address, tags);
-        Verdict { dead: found.hard > born, expired: found.soft > born }
+        let found = self.sets.find(address, tags, since.max(born));
+        Verdict {
+            dead: found.all.hard > born,
+            expired: found.all.soft > born,
+            gone: found.settled.hard > born,
+            aged: found.settled.soft > born,
+        }
     }
 
     /// [`Tables::seq`].
     pub(crate) fn seq(&self) -> u64 {
         self.tables.seq().0
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn purge(selector: Selector, soft: bool) -> Purge {
-        Purge { selectors: vec![selector], soft }
+    /// [`Tables::settled`].
+    pub(crate) fn settled(&self) -> u64 {
+        self.tables.settled()
     }
 
-    #[test]
-    fn prefixes_are_found_among_many() {
-        let tables = Tables::default();
-        let mut seq = 0;
-        let mut add = |text: &str| {
-            seq += 1;
-            tables.apply(&purge(Selector::Prefix(text.into()), false), seq);
-        };
-        for i in 0..1000 {
-            add(&format!("http://a:80/{i:04}"));
-        }
-        add("http://a:80/ä");
-        let found = |address: &str| tables.sets.read().find(address, &[]).hard;
-        assert_eq!(found("http://a:80/0500/x"), 501);
-        assert_eq!(found("http://a:80/05"), 0);
-        assert_eq!(found("http://a:80/zz"), 0);
-        assert_eq!(found("http://a:80/äx"), 1001);
-        assert_eq!(found("http://a:80/ö"), 0, "shares its first byte with ä");
-        assert_eq!(found(""), 0);
-        tables.apply(&purge(Selector::Prefix("http://a:80/".into()), false), 2000);
-        assert_eq!(tables.sets.read().find("http://a:80/0500/x", &[]).hard, 2000);
-        tables.apply(&purge(Selector::Prefix(String::new()), false), 3000);
-        assert_eq!(tables.sets.read().find("x", &[]).hard, 3000);
-    }
-
-    #[test]
-    fn tables_agree_with_the_plain_definition() {
-        let urls = ["http://a:80/", "http://a:80/x", "http://a:81/x/y", "https://b:443/x"];
-        let tags: [&[&str]; 3] = [&[], &["t"], &["t", "u"]];
-        let selectors = [
-            Selector::All,
-            Selector::Host("a".into()),
-            Selector::Host("a:81".into()),
-            Selector::Url("http://a:80/x".into()),
-            Selector::Tag("u".into()),
-            Selector::Prefix("http://a:8".into()),
-            Selector::Prefix("http://a:80/x".into()),
-        ];
-        for selector in selectors {
-            for soft in [false, true] {
-                let tables = Tables::default();
-                tables.apply(&purge(selector.clone(), soft), 7);
-                for url in urls {
-                    for tags in tags {
-                        let hashes: Vec<u64> = tags.iter().map(|t| tag_hash(t)).collect();
-                        let wanted = selector.matches(url, tags);
-                        let (verdict, seq) = tables.verdict(url, &hashes, 6, 6);
-                        assert_eq!(seq, 7);
-                        assert_eq!(
-                            if soft { verdict.expired } else { verdict.dead },
-                            wanted,
-                            "{selector:?} {url}"
-                        );
-                        assert!(!if soft { verdict.dead } else { verdict.expired });
-                        assert!(!tables.verdict(url, &hashes, 7, 7).0.dead, "born at the purge is after it");
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn folding_forgets_old_purges_and_who_missed_them() {
-        let tables = Tables::default();
-        tables.apply(&purge(Selector::Tag("old".into()), false), 1);
-        tables.apply(&purge(Selector::Tag("old".into()), true), 2);
-        tables.apply(&purge(Selector::Tag("new".into()), false), 3);
-        tables.fold(1);
-        let old = [tag_hash("old")];
-        assert!(!tables.verdict("x", &old, 0, 1).0.dead, "checked at the floor: the sweep has seen it");
-        assert!(tables.verdict("x", &old, 0, 1).0.expired, "the soft one still stands");
-        assert!(tables.verdict("x", &old, 0, 0).0.dead, "not checked since before the floor");
-        assert!(tables.verdict("x", &[tag_hash("new")], 0, 3).0.dead);
-        tables.fold(3);
-        assert_eq!(tables.len(), 0);
-        assert_eq!(tables.seq(), Seq(3));
+    /// Position at which a purge was last taken back: who was checked before it may have come to life.
+    pub(crate) fn undone(&self) -> u64 {
+        self.tables.undone.load(Ordering::Acquire)
     }
 }

@@ -14,3 +14,4 @@ mod purges;
 mod scale;
 mod space;
 mod support;
+mod undo;

@@ -45,7 +45,7 @@ pub(super) fn check(written: &File, base: &Path, places: &Places, silent: Vec<St
     let mut node = Node {
         name: check.name(written.node.name.as_deref()),
         workers: written.node.workers.map_or_else(cores, count),
-        cache: check.cache(&written.cache),
+        cache: Cache { purges: check.purges(&written.purge), ..check.cache(&written.cache) },
         limits: check.limits(&written.limits),
         certificates: check.certificates(&written.certificate, &listeners),
         admin: written.admin.as_ref().and_then(|admin| check.admin(admin, &listeners)),
@@ -174,6 +174,28 @@ impl Check<'_> {
             object_max,
             memory_object_max,
             io_threads: written.io_threads.map_or(limits::IO_THREADS, count),
+            purges: larder_store::Purges::default(),
+        }
+    }
+
+    fn purges(&mut self, written: &file::Purge) -> larder_store::Purges {
+        let bytes =
+            self.size("purge.history_bytes", written.history_bytes.as_ref(), limits::PURGE_HISTORY_BYTES_MAX);
+        let age = self.timeout("purge.history_age", written.history_age.as_ref(), limits::PURGE_HISTORY_AGE);
+        let undo_window =
+            self.time("purge.undo_window", written.undo_window.as_ref(), limits::PURGE_UNDO_WINDOW);
+        if undo_window > age {
+            self.wrong(
+                "purge.undo_window",
+                "is longer than purges are remembered",
+                format!("at the most purge.history_age, {}", value::show_time(age)),
+            );
+        }
+        larder_store::Purges {
+            undo_window,
+            history: written.history.map_or(limits::PURGE_HISTORY_MAX, count),
+            history_bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+            history_age: age,
         }
     }
 

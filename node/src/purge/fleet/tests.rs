@@ -31,7 +31,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 fn recorded(seq: u64, id: &str, tag: &str) -> Recorded {
     let note = Note { id: id.into(), time: "then".into(), author: Some("them".into()), ..Note::default() };
     let purge = Purge { selectors: vec![Selector::Tag(tag.into())], soft: false };
-    Recorded { seq: Seq(seq), purge, note: note.encode() }
+    Recorded { seq: Seq(seq), purge, note: note.encode(), time: 0, undoes: None }
 }
 
 /// The whole log of a node that has caught up.
