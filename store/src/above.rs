@@ -16,10 +16,11 @@ pub(crate) struct MemoryAbove<H: Head> {
 
 impl<H: Head> Above for MemoryAbove<H> {
     fn hot(&self, hash: u128) -> bool {
-        self.memory.contains(hash)
+        self.memory.is_proven(hash)
     }
 
     fn evicted(&self, hash: u128) {
+        self.memory.displaced(hash);
         if self.memory.remove_if(hash, |entry| entry.tier() == Tier::Disk) {
             // moka lets go of a removed value when it gets round to it; its blocks are wanted now.
             self.memory.settle();

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::admission::Admission;
+use crate::standing::Share;
+
 /// The settings of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -18,6 +21,12 @@ pub struct Config {
     pub memory_object_max: u64,
     /// Threads that read and write the disk.
     pub io_threads: usize,
+    /// Which new bodies are written to disk.
+    pub admission: Admission,
+    /// Who has a part of the disk that others cannot take, up to 100 percent together.
+    pub shares: Vec<Share>,
+    /// Percent of the disk that may be pinned; what is above is as if it were not.
+    pub pinned_max: u8,
     /// How purges are remembered.
     pub purges: Purges,
 }
@@ -61,6 +70,9 @@ impl Config {
             memory_object_max,
             io_threads: 4,
             purges: Purges::default(),
+            admission: Admission::Auto,
+            shares: Vec::new(),
+            pinned_max: 20,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A complete body with its head, as it is found by a lookup.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use crate::limits::BLOCK_BYTES;
 use crate::purge::Seq;
 use crate::purge::tables::Tables;
 use crate::reader::Reader;
+use crate::standing::Standing;
 use crate::tier::Tier;
 
 /// What the caller keeps beside a body; the store does not look into it.
@@ -22,6 +23,10 @@ pub trait Head: Send + Sync + 'static + Sized {
     fn decode(bytes: &[u8]) -> Option<Self>;
     /// Bytes it takes in memory, for the budget.
     fn weight(&self) -> usize;
+    /// Where the entry stands when the disk runs out of room; `None` leaves it as it was.
+    fn standing(&self) -> Option<Standing> {
+        None
+    }
 }
 
 /// A stored body with its head. Whoever holds it can read it to its end, even if it is purged or evicted meanwhile.
@@ -36,6 +41,9 @@ pub struct Entry<H> {
     id: OnceLock<u64>,
     /// The version of its slot on disk; 0 while it has none.
     slot: AtomicU64,
+    standing: Standing,
+    /// It was asked for again since it came to memory.
+    proven: AtomicBool,
 }
 
 /// Where the bytes are.
@@ -77,7 +85,18 @@ impl<H> Entry<H> {
         (expired, aged): (bool, bool),
     ) -> Self {
         let checked = Checked(AtomicU64::new(checked | flags(expired || aged, aged)));
-        Self { key, head, tags, born, body, checked, id: OnceLock::new(), slot: AtomicU64::new(0) }
+        Self {
+            key,
+            head,
+            tags,
+            born,
+            body,
+            checked,
+            id: OnceLock::new(),
+            slot: AtomicU64::new(0),
+            standing: Standing::default(),
+            proven: AtomicBool::new(false),
+        }
     }
 
     /// What it is found by.
@@ -213,6 +232,29 @@ impl<H> Entry<H> {
             let for_good = if (now | flags) & AGED == 0 { 0 } else { FLAGS };
             Some(at | own | for_good)
         });
+    }
+
+    /// The same, standing there when the disk runs out of room.
+    pub(crate) fn standing_at(self, standing: Standing) -> Self {
+        Self { standing, ..self }
+    }
+
+    pub(crate) const fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// Whether it was asked for again since it came to memory.
+    pub(crate) fn proven(&self) -> bool {
+        self.proven.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn prove(&self, proven: bool) {
+        self.proven.store(proven, Ordering::Relaxed);
+    }
+
+    /// Whether it has a place on disk, as far as it was told.
+    pub(crate) fn lies_somewhere(&self) -> bool {
+        self.slot.load(Ordering::Acquire) != 0
     }
 
     /// Notes where on disk it lies.

@@ -57,8 +57,9 @@
 //! ```text
 //! store      the interface: one page           writer    filling; dropped without commit = never existed
 //! tiers      from tier to tier                 fill      a growing body and its followers
-//! memory     moka                              reader    a body in verified pieces
+//! memory     moka, after a window for new entries                           reader    a body in verified pieces
 //! behind     in memory, on its way to disk     upkeep    sweeps that carry purges out
+//! admission  what goes to disk                 standing  what may be evicted
 //! disk/      order of writes; content (cacache), index (sled), record, slots, blocks, keeper, pool, recover, reclaim
 //! purge/     selectors (always compiled); tables (epochs), journal, ledger
 //! ```
@@ -85,6 +86,8 @@ pub mod fault;
 #[cfg(feature = "engine")]
 mod fill;
 #[cfg(feature = "engine")]
+mod keep;
+#[cfg(feature = "engine")]
 mod key;
 #[cfg(feature = "engine")]
 mod limits;
@@ -95,6 +98,8 @@ mod memory;
 pub mod purge;
 #[cfg(feature = "engine")]
 mod reader;
+#[cfg(feature = "engine")]
+mod standing;
 #[cfg(feature = "engine")]
 mod stats;
 #[cfg(feature = "engine")]
@@ -117,6 +122,7 @@ pub use engine::*;
 
 #[cfg(feature = "engine")]
 mod engine {
+    pub use crate::admission::Admission;
     pub use crate::config::{Config, Purges};
     pub use crate::entry::{Entry, Head};
     pub use crate::error::{NotKept, NotUndoable, OpenError, PurgeError, ReadError, WriteError};
@@ -125,6 +131,7 @@ mod engine {
     pub use crate::memo::{Memo, Noted};
     pub use crate::purge::history::Past;
     pub use crate::reader::Reader;
+    pub use crate::standing::{Share, Standing};
     pub use crate::stats::{Events, Stats};
     pub use crate::store::{Store, Survey};
     pub use crate::tier::{Hit, Load, Peek, Tier};

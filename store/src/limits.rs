@@ -92,8 +92,20 @@ pub(crate) const STEP_BACK: Duration = Duration::from_secs(3);
 
 /// Bytes of sled's page cache; its default is a GiB, and it takes several times this.
 pub(crate) const INDEX_CACHE_BYTES: u64 = 16 * MIB as u64;
-/// Entries looked at to find one to evict.
-pub(crate) const EVICT_SAMPLE: usize = 16;
+/// Entries looked at to find one to evict, at the most: then the one looked at last leaves, whatever it is worth.
+pub(crate) const EVICT_LOOKS_MAX: usize = 4096;
+/// Entries that one eviction spares because memory is asked for them.
+pub(crate) const EVICT_SPARED_MAX: usize = 64;
+/// Asks that are counted for an entry on disk; more tell nothing about the future (S3-FIFO).
+pub(crate) const ASKS_MAX: u8 = 3;
+/// Keys that have left the disk or were not let in, and are remembered: 4 bytes each.
+pub(crate) const GHOST_KEYS_MIN: u64 = 1024;
+/// The same at the most, 8 MiB.
+pub(crate) const GHOST_KEYS_MAX: u64 = 1 << 21;
+/// Bytes of disk for which one key is remembered: a usual object.
+pub(crate) const GHOST_OBJECT_BYTES: u64 = 16 * KIB as u64;
+/// Percent of the memory tier for new entries, which no older one can keep out.
+pub(crate) const WINDOW_PERCENT: u64 = 6;
 /// Bytes a file really takes on disk are multiples of this.
 pub(crate) const DISK_UNIT: u64 = 4096;
 /// What the index needs for a record, in lengths of the record: sled keeps old versions for a while.

@@ -1,4 +1,9 @@
-//! The memory tier: moka, weighed in bytes, without any notion of freshness.
+//! The memory tier: moka (TinyLFU) behind a small window, weighed in bytes, without any notion of freshness.
+//!
+//! TinyLFU lets nothing in that was asked for less often than what it would push out. A new entry has never been asked
+//! for; the window keeps it for a while, so that it can show what it is worth before it is compared.
+
+mod window;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,12 +12,15 @@ use moka::sync::Cache;
 
 use crate::entry::{Entry, Head};
 use crate::key::KeyRef;
+use crate::limits::WINDOW_PERCENT;
+use window::Window;
 
 /// The part of the budget that may be inserted before moka is made to evict.
 const UNSETTLED_PART: u64 = 16;
 
 #[derive(Debug)]
 pub(crate) struct Memory<H: Head> {
+    window: Window<H>,
     cache: Cache<u128, Arc<Entry<H>>, Straight>,
     budget: u64,
     /// Bytes inserted since moka last put its house in order.
@@ -54,19 +62,41 @@ impl std::hash::Hasher for StraightHasher {
 
 impl<H: Head> Memory<H> {
     pub(crate) fn new(budget: u64) -> Self {
+        let window = budget / 100 * WINDOW_PERCENT;
         let cache = Cache::builder()
             .name("larder")
-            .max_capacity(budget)
+            .max_capacity(budget - window)
             .weigher(|_, entry: &Arc<Entry<H>>| u32::try_from(entry.weight()).unwrap_or(u32::MAX))
             .build_with_hasher(Straight);
-        Self { cache, budget, unsettled: AtomicU64::new(0) }
+        Self { window: Window::new(window), cache, budget, unsettled: AtomicU64::new(0) }
     }
 
     pub(crate) fn get(&self, key: KeyRef<'_>) -> Option<Arc<Entry<H>>> {
-        self.cache.get(&key.hash()).filter(|entry| entry.key().is(key))
+        self.find(key.hash()).filter(|entry| entry.key().is(key))
     }
 
+    fn find(&self, hash: u128) -> Option<Arc<Entry<H>>> {
+        // moka first: asking it counts, also for what is still in the window.
+        self.cache.get(&hash).or_else(|| self.window.get(hash))
+    }
+
+    /// Puts it in place of what was there. One at a time: the lock on [`crate::behind::Behind`] is held.
     pub(crate) fn insert(&self, entry: Arc<Entry<H>>) {
+        let hash = entry.key().hash();
+        if self.cache.contains_key(&hash) || !self.window.takes(&entry) {
+            self.settle_in(entry);
+            self.window.remove(hash);
+            return;
+        }
+        self.window.insert(entry);
+        while let Some(oldest) = self.window.overflow() {
+            // In this order: it is always found in one of them.
+            self.settle_in(Arc::clone(&oldest));
+            self.window.remove_entry(&oldest);
+        }
+    }
+
+    fn settle_in(&self, entry: Arc<Entry<H>>) {
         let weight = entry.weight();
         self.cache.insert(entry.key().hash(), entry);
         // moka evicts when it gets round to it, hundreds of inserts later: with large bodies that is the budget twice.
@@ -79,6 +109,7 @@ impl<H: Head> Memory<H> {
 
     /// Forgets what is kept under this hash, whatever it is.
     pub(crate) fn remove(&self, hash: u128) {
+        self.window.remove(hash);
         self.cache.invalidate(&hash);
     }
 
@@ -90,20 +121,30 @@ impl<H: Head> Memory<H> {
     /// Forgets what is kept under this hash if it is what is meant. Between the look and the removal another may be
     /// inserted and lost: that is a miss, never a wrong answer.
     pub(crate) fn remove_if(&self, hash: u128, meant: impl FnOnce(&Arc<Entry<H>>) -> bool) -> bool {
-        let remove = self.cache.get(&hash).is_some_and(|found| meant(&found));
+        let remove = self.find(hash).is_some_and(|found| meant(&found));
         if remove {
-            self.cache.invalidate(&hash);
+            self.remove(hash);
         }
         remove
     }
 
-    pub(crate) fn contains(&self, hash: u128) -> bool {
-        self.cache.contains_key(&hash)
+    /// Whether it is here and was asked for here.
+    pub(crate) fn is_proven(&self, hash: u128) -> bool {
+        self.find(hash).is_some_and(|entry| entry.proven())
+    }
+
+    /// It has left the disk; the next one that asks for it may bring it back there.
+    pub(crate) fn displaced(&self, hash: u128) {
+        if let Some(entry) = self.find(hash) {
+            entry.place(0);
+            entry.prove(false);
+        }
     }
 
     /// Visits every entry.
     pub(crate) fn each(&self, mut visit: impl FnMut(&Arc<Entry<H>>)) {
         self.cache.iter().for_each(|(_, entry)| visit(&entry));
+        self.window.each(visit);
     }
 
     /// Lets moka do what it has put off.
@@ -112,11 +153,11 @@ impl<H: Head> Memory<H> {
     }
 
     pub(crate) fn objects(&self) -> u64 {
-        self.cache.entry_count()
+        self.cache.entry_count() + self.window.objects()
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        self.cache.weighted_size()
+        self.cache.weighted_size() + self.window.bytes()
     }
 
     pub(crate) const fn budget(&self) -> u64 {

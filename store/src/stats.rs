@@ -37,6 +37,10 @@ counters! {
     not_kept,
     /// Entries that went to memory only, because the disk could not keep up, was resting or had no room.
     stores_dropped,
+    /// Entries that went to memory only, because they were asked for once and the disk is crowded.
+    not_admitted,
+    /// Entries written to disk because they were asked for again while they were in memory.
+    admitted_again,
     /// Entries evicted from disk for space.
     evictions,
     /// Calls to the disk that failed.
@@ -76,6 +80,8 @@ pub struct Stats {
     pub disk_bytes: u64,
     /// The most that `disk_bytes` may be.
     pub disk_budget: u64,
+    /// Bytes on disk that are not evicted for space.
+    pub disk_pinned: u64,
     /// Bytes of bodies being filled that are in memory.
     pub flight_bytes: u64,
     /// Bytes of small bodies that wait to be written to disk.

@@ -136,7 +136,9 @@ impl<H: Head> Store<H> {
         self.0.urls.add(key.url());
         let dead = tags.len() > TAGS_MAX;
         let tags = tags.iter().take(TAGS_MAX).map(|tag| tag_hash(tag)).collect();
-        let mut parts = Parts { key, head, tags, born, checked: born.0, dead, expired: false, aged: false };
+        let standing = head.standing();
+        let (expired, aged) = (false, false);
+        let mut parts = Parts { key, head, tags, born, checked: born.0, dead, expired, aged, standing };
         self.0.check(&mut parts);
         parts
     }
@@ -216,6 +218,7 @@ impl<H: Head> Store<H> {
             disk_objects: disk.map_or(0, |disk| disk.objects()),
             disk_bytes: disk.map_or(0, |disk| disk.bytes()),
             disk_budget: disk.map_or(0, |disk| disk.budget()),
+            disk_pinned: disk.map_or(0, |disk| disk.pinned()),
             flight_bytes: shared.flight.bytes(),
             behind_bytes: shared.behind.bytes(),
             purge_selectors: shared.tables.len() as u64,
@@ -223,6 +226,12 @@ impl<H: Head> Store<H> {
             disk_healthy: disk.map_or(shared.config.disk == 0, |disk| disk.healthy()),
             events: shared.counters.snapshot(),
         }
+    }
+
+    /// Bytes on disk by share, see [`Config::shares`]; equal bodies count for each of their entries.
+    #[must_use]
+    pub fn shares(&self) -> Vec<(u16, u64)> {
+        self.0.disk.as_ref().map_or_else(Vec::new, |disk| disk.bytes_by_share())
     }
 
     /// Writes out what waits and ends the threads, within a few seconds. The directory can be opened again afterwards.
@@ -278,8 +287,8 @@ fn open_disk(
     counters: &Arc<Counters>,
     faults: &Arc<Faults>,
 ) -> Result<(Arc<Disk>, Ledger), OpenError> {
-    let (directory, counters) = (&config.directory, Arc::clone(counters));
-    let (disk, seq) = Disk::open(directory, config.disk, config.io_threads, counters, faults)?;
+    let (disk, seq) = Disk::open(config, Arc::clone(counters), faults)?;
+    let directory = &config.directory;
     let ledger = Ledger::open(directory, seq, config.purges, faults).inspect_err(|_| disk.close_now())?;
     Ok((disk, ledger))
 }

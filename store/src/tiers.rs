@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicBool;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::admission::admits;
 use crate::behind::{Behind, Locked};
 use crate::config::Config;
 use crate::disk::{BlockInfo, Disk, PieceError, Record, Slot};
@@ -50,7 +49,7 @@ type Loads<H> = HashMap<u128, Vec<oneshot::Sender<Option<Arc<Entry<H>>>>>, Strai
 
 impl<H: Head> Shared<H> {
     /// What is known without the disk.
-    pub(crate) fn peek(&self, key: KeyRef<'_>) -> Peek<H> {
+    pub(crate) fn peek(self: &Arc<Self>, key: KeyRef<'_>) -> Peek<H> {
         if let Some(hit) = self.hit(key) {
             return Peek::Memory(hit);
         }
@@ -60,7 +59,7 @@ impl<H: Head> Shared<H> {
         }
     }
 
-    fn hit(&self, key: KeyRef<'_>) -> Option<Hit<H>> {
+    fn hit(self: &Arc<Self>, key: KeyRef<'_>) -> Option<Hit<H>> {
         let entry = self.memory.get(key).or_else(|| self.behind.get(key))?;
         match entry.state(&self.tables) {
             State::Alive { expired } if !entry.broken() => {
@@ -71,6 +70,9 @@ impl<H: Head> Shared<H> {
                         disk.touch(key.hash());
                     }
                     _ => Counters::add(&self.counters.memory_hits),
+                }
+                if !entry.proven() {
+                    self.prove(&entry);
                 }
                 Some(Hit { entry, expired, tier })
             }
@@ -198,7 +200,7 @@ impl<H: Head> Shared<H> {
             checked,
             (false, record.expired),
         );
-        let entry = Arc::new(entry);
+        let entry = Arc::new(entry.standing_at(record.standing));
         entry.place(slot.version);
         let locked = self.behind.lock();
         if locked.get(hash).is_none() && disk.slot(hash).is_some_and(|now| now.version == slot.version) {
@@ -267,6 +269,7 @@ impl<H: Head> Shared<H> {
         parts.aged |= before.aged || now.aged;
         parts.checked = held.seq();
         parts.born = parts.born.max(old.born());
+        parts.standing = parts.standing.or(Some(old.standing()));
         let entry = made(parts, old.body().clone()).ok()?;
         let mut locked = self.behind.lock();
         self.is_present(&locked, old).then(|| {
@@ -314,25 +317,8 @@ impl<H: Head> Shared<H> {
         }
     }
 
-    /// Into memory now, to disk behind.
-    fn keep_now(self: &Arc<Self>, locked: &mut Locked<'_, H>, entry: &Arc<Entry<H>>) {
-        self.memory.insert(Arc::clone(entry));
-        let Some(disk) = &self.disk else { return };
-        let admitted = disk.healthy() && admits(entry.len(), self.config.object_max) && locked.add(entry);
-        let sent = admitted && {
-            let (shared, entry) = (Arc::clone(self), Arc::clone(entry));
-            disk.write_job(move || shared.write_behind(&entry))
-        };
-        if !sent {
-            // What the disk has is older than what memory has, and must not outlive it.
-            locked.remove(entry.key().hash());
-            disk.forget(entry.key().hash(), None);
-            Counters::add(&self.counters.stores_dropped);
-        }
-    }
-
     /// Writes an entry to disk that waits for it. Blocks.
-    fn write_behind(&self, entry: &Arc<Entry<H>>) {
+    pub(crate) fn write_behind(&self, entry: &Arc<Entry<H>>) {
         let Some(disk) = &self.disk else { return };
         if !self.behind.lock().has(entry) {
             return;
@@ -349,6 +335,7 @@ impl<H: Head> Shared<H> {
             if locked.has(entry) {
                 locked.remove(entry.key().hash());
                 disk.forget(entry.key().hash(), None);
+                entry.prove(false);
                 tracing::debug!(why = why.word(), "not written to disk");
                 Counters::add(&self.counters.stores_dropped);
             }
@@ -389,6 +376,7 @@ impl<H: Head> Shared<H> {
             Changed,
         }
         let key = entry.key();
+        let (standing, proven) = (entry.standing(), entry.proven() || disk.recall(key.hash()));
         let mut head = Vec::new();
         entry.head().encode(&mut head);
         loop {
@@ -407,6 +395,7 @@ impl<H: Head> Shared<H> {
                 born: entry.born().0,
                 expired: aged,
                 length: entry.len(),
+                standing,
                 blocks: blocks.clone(),
             };
             let record = Arc::new(record.encode(key.hash()));
@@ -414,7 +403,8 @@ impl<H: Head> Shared<H> {
                 disk.release_later(blocks);
                 return Err(why);
             }
-            let slot = Slot::new(key.hash(), entry.born().0, entry.len(), record.len() as u32);
+            let size = record.len() as u32;
+            let slot = Slot::new(key.hash(), entry.born().0, entry.len(), size, standing, proven);
             let held = self.tables.hold();
             let verdict = held.verdict(key.url(), entry.tags(), entry.born().0, entry.checked());
             let outcome = if verdict.dead {
@@ -466,8 +456,9 @@ fn made<H: Head>(parts: Parts<H>, body: EntryBody) -> Result<Arc<Entry<H>>, NotK
     if parts.dead {
         return Err(NotKept::Purged);
     }
-    let Parts { key, head, tags, born, checked, expired, aged, .. } = parts;
-    Ok(Arc::new(Entry::new(key, head, tags, born, body, checked, (expired, aged))))
+    let Parts { key, head, tags, born, checked, expired, aged, standing, .. } = parts;
+    let entry = Entry::new(key, head, tags, born, body, checked, (expired, aged));
+    Ok(Arc::new(entry.standing_at(standing.unwrap_or_default())))
 }
 
 /// Makes sure the blocks of a body are on disk, with a reference for each. Blocks.

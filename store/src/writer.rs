@@ -11,6 +11,7 @@ use crate::fill::Fill;
 use crate::key::Key;
 use crate::purge::Seq;
 use crate::reader::Reader;
+use crate::standing::Standing;
 use crate::tiers::Shared;
 
 /// Writes one body. Everybody with a [`Tap`] reads it at the same time.
@@ -37,6 +38,8 @@ pub(crate) struct Parts<H> {
     pub(crate) expired: bool,
     /// Expired by what cannot be taken back.
     pub(crate) aged: bool,
+    /// `None`: as it was before.
+    pub(crate) standing: Option<Standing>,
 }
 
 impl<H: Head> Writer<H> {

@@ -80,6 +80,8 @@ fn store(control: &Control, out: &mut Samples<'_, '_>) {
         event("commit", events.commits),
         event("not_kept", events.not_kept),
         event("store_dropped", events.stores_dropped),
+        event("not_admitted", events.not_admitted),
+        event("admitted_again", events.admitted_again),
         event("eviction", events.evictions),
         event("disk_error", events.disk_errors),
         event("corrupt", events.corrupt),

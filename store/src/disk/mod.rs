@@ -17,6 +17,7 @@ mod health;
 mod index;
 mod keeper;
 mod pool;
+mod queues;
 mod reclaim;
 mod record;
 mod recover;
@@ -34,6 +35,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::admission::{Gate, Verdict};
+use crate::config::Config;
 use crate::error::{NotKept, OpenError};
 use crate::fault::Faults;
 use crate::fill::Fill;
@@ -58,7 +61,7 @@ pub(crate) use slots::Slot;
 
 /// What the disk tier asks of the one above it.
 pub(crate) trait Above: Send + Sync {
-    /// Whether the entry is in memory as well.
+    /// Whether the entry is in memory and was asked for there.
     fn hot(&self, hash: u128) -> bool;
     /// The entry has left the disk.
     fn evicted(&self, hash: u128);
@@ -70,6 +73,7 @@ pub(crate) struct Disk {
     content: Content,
     blocks: Blocks,
     slots: Slots,
+    gate: Gate,
     /// What may be here, by URL; the tiers above add to it.
     pub(crate) urls: Arc<Urls>,
     index: Index,
@@ -92,19 +96,20 @@ impl std::fmt::Debug for Disk {
 impl Disk {
     /// Opens the tier; also says the highest position of a purge that it knows of, if it holds anything.
     pub(crate) fn open(
-        directory: &Path,
-        budget: u64,
-        threads: usize,
+        config: &Config,
         counters: Arc<Counters>,
         faults: &Arc<Faults>,
     ) -> Result<(Arc<Self>, Option<u64>), OpenError> {
-        let found = recover::recover(directory, budget, faults)?;
+        let (directory, threads): (&Path, _) = (&config.directory, config.io_threads);
+        let found = recover::recover(directory, config.disk, faults)?;
+        found.slots.arrange(&config.shares, config.disk / 100 * u64::from(config.pinned_max));
         let content = Content::new(directory, Arc::clone(faults));
         let seq = (found.slots.len() > 0 || found.seq > 0).then_some(found.seq);
         let disk = Arc::new(Self {
             content,
             blocks: found.blocks,
             slots: found.slots,
+            gate: Gate::new(config.admission, config.disk),
             urls: Arc::new(found.urls),
             index: found.index,
             keeper: Keeper::default(),
@@ -153,6 +158,26 @@ impl Disk {
 
     pub(crate) fn budget(&self) -> u64 {
         self.blocks.space.budget()
+    }
+
+    /// Bytes that are pinned.
+    pub(crate) fn pinned(&self) -> u64 {
+        self.slots.pinned()
+    }
+
+    /// Bytes of every share.
+    pub(crate) fn bytes_by_share(&self) -> Vec<(u16, u64)> {
+        self.slots.bytes_by_share()
+    }
+
+    /// Whether a new key is written.
+    pub(crate) fn judge(&self, hash: u128) -> Verdict {
+        self.gate.judge(hash, self.bytes(), self.budget())
+    }
+
+    /// Whether a key was here or asked for a while ago.
+    pub(crate) fn recall(&self, hash: u128) -> bool {
+        self.gate.recall(hash)
     }
 
     pub(crate) fn slot(&self, hash: u128) -> Option<Slot> {

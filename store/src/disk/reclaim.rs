@@ -68,6 +68,7 @@ impl Disk {
         let above = self.above.get();
         let slot = self.slots.victim(|hash| above.is_some_and(|above| above.hot(hash)))?;
         if self.forget(slot.hash, Some(slot.version)) {
+            self.gate.note(slot.hash);
             Counters::add(&self.counters.evictions);
             if let Some(above) = above {
                 above.evicted(slot.hash);

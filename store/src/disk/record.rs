@@ -4,8 +4,9 @@
 //!  offset  size  field
 //!       0     3  "LRD"
 //!       3     1  version, 1
-//!       4     1  flags: bit 0 = expired by a soft purge that is no longer in the journal
-//!       5     3  zero
+//!       4     1  flags: bit 0 = expired by a soft purge that is no longer in the journal, bit 1 = pinned
+//!       5     1  zero
+//!       6     2  share of the disk it counts to, 0 = the common one
 //!       8     8  born: position of the purges before the fetch
 //!      16     8  bytes of the body
 //!      24     4  bytes of the URL (u)
@@ -33,10 +34,12 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::content::BlockInfo;
 use crate::key::Key;
 use crate::limits::{BLOCK_BYTES, PIECE_BYTES, RECORD_TEXT_BYTES_MAX, TAGS_MAX};
+use crate::standing::Standing;
 
 const MAGIC: [u8; 3] = *b"LRD";
 const VERSION: u8 = 1;
 const EXPIRED: u8 = 1;
+const PINNED: u8 = 2;
 const FIXED: usize = 44;
 const FLAGS_AT: usize = 4;
 const CHECKSUM: usize = 8;
@@ -56,6 +59,7 @@ pub(crate) struct Record<'a> {
     pub(crate) born: u64,
     pub(crate) expired: bool,
     pub(crate) length: u64,
+    pub(crate) standing: Standing,
     pub(crate) blocks: Vec<Arc<BlockInfo>>,
 }
 
@@ -69,7 +73,10 @@ impl Record<'_> {
         let mut out = Vec::with_capacity(256 + self.head.len() + self.blocks.len() * 64);
         out.extend_from_slice(&MAGIC);
         out.push(VERSION);
-        out.extend_from_slice(&[if self.expired { EXPIRED } else { 0 }, 0, 0, 0]);
+        let flag = |on: bool, bit: u8| if on { bit } else { 0 };
+        let [low, high] = self.standing.share.to_le_bytes();
+        let flags = flag(self.expired, EXPIRED) | flag(self.standing.pinned, PINNED);
+        out.extend_from_slice(&[flags, 0, low, high]);
         out.extend_from_slice(&self.born.to_le_bytes());
         out.extend_from_slice(&self.length.to_le_bytes());
         for size in [self.url.len(), self.variant.len(), self.head.len(), self.tags.len(), self.blocks.len()]
@@ -98,7 +105,8 @@ impl Record<'_> {
         if version != VERSION {
             return Err(Corrupt("version"));
         }
-        let [flags, _, _, _] = input.array()?;
+        let [flags, _, low, high] = input.array()?;
+        let standing = Standing { share: u16::from_le_bytes([low, high]), pinned: flags & PINNED != 0 };
         let born = input.u64()?;
         let length = input.u64()?;
         let [url, variant, head, tags, blocks] =
@@ -117,7 +125,8 @@ impl Record<'_> {
         if !input.0.is_empty() {
             return Err(Corrupt("trailing bytes"));
         }
-        Ok(Record { url, variant, head, tags, born, expired: flags & EXPIRED != 0, length, blocks })
+        let expired = flags & EXPIRED != 0;
+        Ok(Record { url, variant, head, tags, born, expired, length, standing, blocks })
     }
 }
 
@@ -210,6 +219,7 @@ mod tests {
             born: 42,
             expired: false,
             length: body.len() as u64,
+            standing: Standing { share: 0x1234, pinned: true },
             blocks,
         };
         let hash = Key::new(record.url, record.variant).hash();
@@ -222,6 +232,7 @@ mod tests {
         let record = Record::decode(hash, &bytes).unwrap();
         assert_eq!((record.url, record.variant, record.head), ("http://a:80/ä", "v", &b"head"[..]));
         assert_eq!((record.born, record.expired, &record.tags[..]), (42, false, &[1, u64::MAX][..]));
+        assert_eq!(record.standing, Standing { share: 0x1234, pinned: true });
         assert_eq!(record.blocks.len(), 2);
         assert_eq!(record.blocks[1].sums.len(), 2);
         assert_eq!(record.encode(hash), bytes);

@@ -124,7 +124,7 @@ impl Scan {
             }
         };
         let size = bytes.len() as u32;
-        if !self.slots.restore(Slot::new(hash, record.born, record.length, size)) {
+        if !self.slots.restore(Slot::new(hash, record.born, record.length, size, record.standing, true)) {
             self.corrupt.push(hash);
             return;
         }

@@ -3,12 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::limits::{DISK_UNIT, EVICT_SAMPLE, RECORD_COST};
+use super::queues::{Lane, Lanes, Node, Part};
+use crate::limits::{ASKS_MAX, DISK_UNIT, EVICT_LOOKS_MAX, EVICT_SPARED_MAX, RECORD_COST};
 use crate::memory::Straight;
+use crate::standing::{Share, Standing};
 
 const SHARDS: usize = 64;
 
@@ -23,15 +25,30 @@ pub(crate) struct Slot {
     pub(crate) length: u64,
     /// Bytes of the record.
     pub(crate) record: u32,
-    /// When it was last asked for, in lookups.
-    used: u32,
-    /// How often it was asked for, saturating.
-    hits: u8,
+    /// Whose part of the disk it takes.
+    share: u16,
+    /// Where it stands among those that may be evicted.
+    part: Part,
+    /// How often it was asked for since it was last looked at for eviction, up to [`ASKS_MAX`].
+    asks: u8,
 }
 
 impl Slot {
-    pub(crate) const fn new(hash: u128, born: u64, length: u64, record: u32) -> Self {
-        Self { hash, version: 0, born, length, record, used: 0, hits: 0 }
+    /// `proven`: it was asked for again already.
+    pub(crate) const fn new(
+        hash: u128,
+        born: u64,
+        length: u64,
+        record: u32,
+        standing: Standing,
+        proven: bool,
+    ) -> Self {
+        let part = match (standing.pinned, proven) {
+            (true, _) => Part::Pinned,
+            (false, true) => Part::Main,
+            (false, false) => Part::Small,
+        };
+        Self { hash, version: 0, born, length, record, share: standing.share, part, asks: 0 }
     }
 
     /// Bytes that are freed with it, unless others share its blocks.
@@ -90,13 +107,19 @@ pub(crate) struct Change {
     pub(crate) displaced: Option<u128>,
 }
 
+/// What becomes of an entry that was looked at for eviction.
+enum Looked {
+    Stays,
+    Leaves,
+    Gone,
+}
+
 #[derive(Debug)]
 pub(crate) struct Slots {
     shards: Vec<RwLock<Shard>>,
     versions: AtomicU64,
-    clock: AtomicU32,
     count: AtomicU64,
-    random: AtomicU64,
+    lanes: Lanes,
 }
 
 impl Shard {
@@ -131,10 +154,24 @@ impl Slots {
         Self {
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             versions: AtomicU64::new(1),
-            clock: AtomicU32::new(1),
             count: AtomicU64::new(0),
-            random: AtomicU64::new(0x9e37_79b9_7f4a_7c15),
+            lanes: Lanes::new(),
         }
+    }
+
+    /// Sets who has which part of the disk, and how many bytes may be pinned.
+    pub(crate) fn arrange(&self, shares: &[Share], pinned_max: u64) {
+        self.lanes.arrange(shares, pinned_max);
+    }
+
+    /// Bytes of every share.
+    pub(crate) fn bytes_by_share(&self) -> Vec<(u16, u64)> {
+        self.lanes.bytes()
+    }
+
+    /// Bytes that are pinned.
+    pub(crate) fn pinned(&self) -> u64 {
+        self.lanes.pinned()
     }
 
     fn shard(&self, hash: u128) -> &RwLock<Shard> {
@@ -152,12 +189,10 @@ impl Slots {
 
     /// Notes that it was asked for.
     pub(crate) fn touch(&self, hash: u128) {
-        let now = self.clock.fetch_add(1, Ordering::Relaxed);
         let mut shard = self.shard(hash).write();
         if let Some(at) = shard.find(hash) {
             let slot = &mut shard.slots[at];
-            slot.used = now;
-            slot.hits = slot.hits.saturating_add(1);
+            slot.asks = (slot.asks + 1).min(ASKS_MAX);
         }
     }
 
@@ -167,17 +202,39 @@ impl Slots {
         if shard.positions.contains_key(&(slot.hash as u64)) {
             return false;
         }
-        self.add(&mut shard, slot);
+        let slot = self.add(&mut shard, slot);
+        drop(shard);
+        self.enqueue(&slot);
         true
     }
 
-    fn add(&self, shard: &mut Shard, mut slot: Slot) -> u64 {
+    /// Its place in the queues is taken by [`Slots::enqueue`], without the lock.
+    fn add(&self, shard: &mut Shard, mut slot: Slot) -> Slot {
         slot.version = self.versions.fetch_add(1, Ordering::Relaxed);
+        if slot.part == Part::Pinned && !self.lanes.may_pin(slot.cost()) {
+            slot.part = Part::Main;
+        }
         let at = shard.slots.len() as u32;
         shard.positions.insert(slot.hash as u64, at);
         shard.slots.push(slot);
         self.count.fetch_add(1, Ordering::Relaxed);
-        slot.version
+        self.lanes.of(slot.share).charge(slot.part, slot.cost());
+        slot
+    }
+
+    fn enqueue(&self, slot: &Slot) {
+        self.enqueue_in(&self.lanes.of(slot.share), slot.part, Node::new(slot.hash, slot.version));
+    }
+
+    fn enqueue_in(&self, lane: &Lane, part: Part, node: Node) {
+        lane.push(part, node, |node| self.get(node.hash()).is_some_and(|slot| slot.version == node.version));
+    }
+
+    fn take(&self, shard: &mut Shard, hash: u128) -> Option<Slot> {
+        let slot = shard.take(hash)?;
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.lanes.of(slot.share).release(slot.part, slot.cost());
+        Some(slot)
     }
 
     /// From now on this entry is on disk, with this record, as the version given back. Replaces what was there.
@@ -185,20 +242,22 @@ impl Slots {
         let mut change = Change::default();
         let hash = slot.hash;
         let mut shard = self.shard(hash).write();
-        slot.used = self.clock.load(Ordering::Relaxed);
-        if let Some(old) = shard.take(hash) {
-            (slot.hits, change.found) = (old.hits, true);
-            self.count.fetch_sub(1, Ordering::Relaxed);
+        if let Some(old) = self.take(&mut shard, hash) {
+            (slot.asks, change.found) = (old.asks, true);
+            if slot.part == Part::Small && old.part == Part::Main {
+                slot.part = Part::Main;
+            }
         } else if let Some(at) = shard.positions.get(&(hash as u64)).copied() {
             let other = shard.slots[at as usize].hash;
-            shard.take(other);
-            self.count.fetch_sub(1, Ordering::Relaxed);
+            self.take(&mut shard, other);
             shard.wish(other, Wish::Remove, &mut change);
             change.displaced = Some(other);
         }
-        let version = self.add(&mut shard, slot);
+        let slot = self.add(&mut shard, slot);
         shard.wish(hash, Wish::Put(record), &mut change);
-        (version, change)
+        drop(shard);
+        self.enqueue(&slot);
+        (slot.version, change)
     }
 
     /// Gives an entry another record, unless it has changed since `slot` was looked at.
@@ -206,7 +265,11 @@ impl Slots {
         let mut change = Change::default();
         let mut shard = self.shard(slot.hash).write();
         let at = shard.find(slot.hash).filter(|at| shard.slots[*at].version == slot.version)?;
+        let before = shard.slots[at];
         shard.slots[at].record = record.len() as u32;
+        let (lane, after) = (self.lanes.of(before.share), shard.slots[at]);
+        lane.charge(after.part, after.cost());
+        lane.release(before.part, before.cost());
         shard.wish(slot.hash, Wish::Put(record), &mut change);
         Some(change)
     }
@@ -219,8 +282,7 @@ impl Slots {
         if version.is_some_and(|version| shard.slots[at].version != version) {
             return change;
         }
-        shard.take(hash);
-        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.take(&mut shard, hash);
         change.found = true;
         shard.wish(hash, Wish::Remove, &mut change);
         change
@@ -250,26 +312,69 @@ impl Slots {
         }
     }
 
-    /// The least valuable of a few: the longest unused, for how often it was used. `hot`: in memory as well.
+    /// The entry that leaves next. `hot`: whether it is asked for in memory, where the disk does not see it.
     pub(crate) fn victim(&self, hot: impl Fn(u128) -> bool) -> Option<Slot> {
-        let now = self.clock.load(Ordering::Relaxed);
-        let mut best: Option<(u64, Slot)> = None;
-        let start = self.random() as usize;
-        for step in 0..SHARDS {
-            let shard = self.shards[(start + step) % SHARDS].read();
-            for _ in 0..EVICT_SAMPLE.min(shard.slots.len()) {
-                let slot = shard.slots[self.random() as usize % shard.slots.len()];
-                let age = u64::from(now.wrapping_sub(slot.used)) * 16 / (1 + u64::from(slot.hits.min(15)));
-                let age = if hot(slot.hash) { age / 8 } else { age };
-                if best.is_none_or(|(oldest, _)| age > oldest) {
-                    best = Some((age, slot));
-                }
+        let mut spared = 0;
+        let mut last = None;
+        for _ in 0..EVICT_LOOKS_MAX {
+            if let Some(lane) = self.lanes.pinned_too_much()
+                && let Some(node) = lane.pop(Part::Pinned)
+            {
+                self.unpin(&lane, node);
+                continue;
             }
-            if step >= 3 && best.is_some() {
-                break;
+            let lane = self.lanes.fullest()?;
+            let (part, node) = lane.next()?;
+            let Some(slot) = self.get(node.hash()).filter(|slot| slot.version == node.version) else {
+                continue;
+            };
+            let hot = slot.asks == 0 && spared < EVICT_SPARED_MAX && hot(slot.hash);
+            spared += usize::from(hot);
+            match self.look(&lane, part, node, hot) {
+                Looked::Stays => last = Some(slot),
+                Looked::Leaves => return Some(slot),
+                Looked::Gone => {}
             }
         }
-        best.map(|(_, slot)| slot)
+        last
+    }
+
+    /// Decides about one entry that has come to the front of its queue.
+    fn look(&self, lane: &Lane, part: Part, node: Node, hot: bool) -> Looked {
+        let mut shard = self.shard(node.hash()).write();
+        let found = shard.find(node.hash()).filter(|at| {
+            let slot = &shard.slots[*at];
+            slot.version == node.version && slot.part == part
+        });
+        let Some(at) = found else { return Looked::Gone };
+        let slot = &mut shard.slots[at];
+        let needed = if part == Part::Main { lane.asks_needed(slot.cost()) } else { 1 };
+        if slot.asks >= needed {
+            slot.asks = if part == Part::Main { slot.asks - needed } else { 0 };
+        } else if !hot {
+            return Looked::Leaves;
+        }
+        if part == Part::Small {
+            lane.release(part, slot.cost());
+            slot.part = Part::Main;
+            lane.charge(slot.part, slot.cost());
+        }
+        drop(shard);
+        self.enqueue_in(lane, Part::Main, node);
+        Looked::Stays
+    }
+
+    fn unpin(&self, lane: &Lane, node: Node) {
+        let mut shard = self.shard(node.hash()).write();
+        let Some(at) = shard.find(node.hash()).filter(|at| shard.slots[*at].version == node.version) else {
+            return;
+        };
+        let slot = &mut shard.slots[at];
+        lane.release(slot.part, slot.cost());
+        slot.part = Part::Main;
+        lane.charge(slot.part, slot.cost());
+        drop(shard);
+        self.enqueue_in(lane, Part::Main, node);
     }
 
     /// For the index thread: a record could not be written. Whatever the index holds under this hash must go; returns
@@ -280,10 +385,7 @@ impl Slots {
         if !shard.waiting.get(&hash).is_some_and(|waiting| waiting.taken && waiting.wish.same(wish)) {
             return change;
         }
-        if shard.take(hash).is_some() {
-            self.count.fetch_sub(1, Ordering::Relaxed);
-            change.found = true;
-        }
+        change.found = self.take(&mut shard, hash).is_some();
         shard.waiting.insert(hash, Waiting { wish: Wish::Remove, taken: false });
         change
     }
@@ -296,91 +398,7 @@ impl Slots {
     pub(crate) const fn shards() -> usize {
         SHARDS
     }
-
-    fn random(&self) -> u64 {
-        // splitmix64: any two threads get different numbers.
-        let mut z = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn slot(hash: u128) -> Slot {
-        Slot::new(hash, 0, 10, 100)
-    }
-
-    fn record() -> Arc<Vec<u8>> {
-        Arc::new(vec![1])
-    }
-
-    #[test]
-    fn slots_are_found_until_removed() {
-        let slots = Slots::new();
-        for hash in 0..1000 {
-            slots.put(slot(hash << 100 | hash), record());
-        }
-        for hash in (0..1000).step_by(2) {
-            assert!(slots.remove(hash << 100 | hash, None).found);
-        }
-        for hash in 0..1000 {
-            assert_eq!(slots.get(hash << 100 | hash).is_some(), hash % 2 == 1);
-        }
-        assert_eq!(slots.len(), 500);
-    }
-
-    #[test]
-    fn only_the_version_that_was_meant_is_removed() {
-        let slots = Slots::new();
-        slots.put(slot(7), record());
-        let old = slots.get(7).unwrap().version;
-        slots.put(slot(7), record());
-        assert!(!slots.remove(7, Some(old)).found);
-        assert!(slots.remove(7, slots.get(7).map(|slot| slot.version)).found);
-    }
-
-    #[test]
-    fn a_record_that_is_overtaken_is_given_back_once() {
-        let slots = Slots::new();
-        let (first, second) = (record(), record());
-        assert!(slots.put(slot(7), Arc::clone(&first)).1.news);
-        let (_, change) = slots.put(slot(7), Arc::clone(&second));
-        assert!(!change.news, "the index thread knows of this hash already");
-        assert!(Arc::ptr_eq(&change.unwritten[0], &first));
-        let wish = slots.take_wish(7).unwrap();
-        let change = slots.remove(7, None);
-        assert!(change.news && change.unwritten.is_empty(), "the index thread is writing it");
-        slots.wish_done(7, &wish);
-        assert!(matches!(slots.take_wish(7), Some(Wish::Remove)));
-        assert!(matches!(slots.waiting(7), Some(None)));
-        slots.wish_done(7, &Wish::Remove);
-        assert!(slots.waiting(7).is_none());
-    }
-
-    #[test]
-    fn hashes_that_share_a_half_displace_each_other() {
-        let slots = Slots::new();
-        slots.put(slot(7), record());
-        let (_, change) = slots.put(slot(7 | 1 << 70), record());
-        assert_eq!(change.displaced, Some(7));
-        assert!(slots.get(7).is_none() && slots.get(7 | 1 << 70).is_some());
-    }
-
-    #[test]
-    fn the_victim_is_old_and_rarely_used() {
-        let slots = Slots::new();
-        for hash in 0..8 {
-            slots.put(slot(hash), record());
-        }
-        for _ in 0..3 {
-            (0..8).filter(|hash| *hash != 5).for_each(|hash| slots.touch(hash));
-        }
-        let victims: Vec<u128> =
-            (0..20).filter_map(|_| slots.victim(|_| false)).map(|slot| slot.hash).collect();
-        assert!(victims.iter().filter(|hash| **hash == 5).count() >= 10, "{victims:?}");
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use larder_store::fault::Faults;
-use larder_store::{KeyRef, NotKept, Selector};
+use larder_store::{Admission, Config, Key, KeyRef, NotKept, Selector, Share, Standing};
 
 use crate::support::*;
 
@@ -72,7 +72,8 @@ async fn equal_bodies_that_come_and_go_at_once_are_never_lost() {
 async fn the_disk_budget_holds_and_the_least_wanted_goes() {
     let directory = tempfile::tempdir().unwrap();
     let budget = 8 * MIB;
-    let store = open(directory.path(), MIB, budget);
+    let all = |disk| Config { admission: Admission::All, ..config(directory.path(), MIB, disk) };
+    let store = Shop::open(all(budget)).unwrap();
     for number in 0..400 {
         let path = format!("n{number}");
         put(&store, &path, &body(&path, 64 * KIB)).await.unwrap();
@@ -129,4 +130,129 @@ async fn the_memory_budget_holds() {
     }
     until("moka has settled", || store.stats().memory_bytes <= 4 * MIB);
     assert!(store.stats().memory_objects >= 40, "{:?}", store.stats());
+}
+
+/// Puts bodies of 64 KiB that nobody asks for, until the disk is crowded.
+async fn crowd(store: &Shop) {
+    let budget = store.stats().disk_budget;
+    for number in 0.. {
+        if store.stats().events.not_admitted > 0 {
+            break;
+        }
+        let path = format!("crowd{number}");
+        put(store, &path, &body(&path, 64 * KIB)).await.unwrap();
+        settled(store);
+        assert!(number < budget / (32 * KIB), "{:?}", store.stats());
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_for_once_stays_off_a_crowded_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), 2 * MIB, 8 * MIB);
+    crowd(&store).await;
+    let before = (store.stats().disk_objects, store.stats().events.evictions);
+    for number in 0..200 {
+        let path = format!("once{number}");
+        put(&store, &path, &body(&path, 16 * KIB)).await.unwrap();
+    }
+    settled(&store);
+    let stats = store.stats();
+    assert_eq!((stats.disk_objects, stats.events.evictions), before);
+    assert!(stats.events.not_admitted >= 200 && stats.events.stores_dropped == 0, "{stats:?}");
+
+    // Asked for again while it is in memory.
+    put(&store, "hot", &body("hot", 16 * KIB)).await.unwrap();
+    assert!(get(&store, "hot").await.is_some() && get(&store, "hot").await.is_some());
+    settled(&store);
+    assert_eq!(store.stats().events.admitted_again, 1);
+    // Asked for again after it has left memory, which for the store is another body of the key.
+    put(&store, "later", &body("later", 16 * KIB)).await.unwrap();
+    put(&store, "later", &body("later", 16 * KIB)).await.unwrap();
+    settled(&store);
+    assert_eq!(store.stats().disk_objects, before.0 + 2);
+    store.close().await;
+    let store = open(directory.path(), 2 * MIB, 8 * MIB);
+    for path in ["hot", "later"] {
+        assert_eq!(get(&store, path).await.unwrap(), body(path, 16 * KIB));
+    }
+    assert!(find(&store, "once199").await.is_none());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_new_version_of_what_is_on_disk_replaces_it_on_a_crowded_disk_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), 2 * MIB, 8 * MIB);
+    put(&store, "a", &body("old", 10_000)).await.unwrap();
+    settled(&store);
+    crowd(&store).await;
+    put(&store, "a", &body("new", 10_000)).await.unwrap();
+    settled(&store);
+    store.close().await;
+    let store = open(directory.path(), 2 * MIB, 8 * MIB);
+    assert!(get(&store, "a").await.unwrap() == body("new", 10_000));
+    store.close().await;
+}
+
+/// A head that says where its entry stands: `share` or `pinned`.
+#[derive(Debug)]
+struct Stands(Standing);
+
+impl larder_store::Head for Stands {
+    fn encode(&self, _: &mut Vec<u8>) {}
+
+    fn decode(_: &[u8]) -> Option<Self> {
+        Some(Self(Standing::default()))
+    }
+
+    fn weight(&self) -> usize {
+        0
+    }
+
+    fn standing(&self) -> Option<Standing> {
+        (self.0 != Standing::default()).then_some(self.0)
+    }
+}
+
+#[tokio::test]
+async fn a_share_and_what_is_pinned_outlast_a_flood_and_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = || Config {
+        admission: Admission::All,
+        shares: vec![Share { share: 7, percent: 25 }],
+        pinned_max: 10,
+        ..config(directory.path(), MIB, 8 * MIB)
+    };
+    let mut store = larder_store::Store::<Stands>::open(settings()).unwrap();
+    let share = Standing { share: 7, pinned: false };
+    let pin = Standing { share: 0, pinned: true };
+    let names =
+        |what: &'static str, count: usize| (0..count).map(move |number| url(&format!("{what}{number}")));
+    for reopened in [false, true] {
+        // A quarter of 8 MiB is 32 of 64 KiB; a tenth is 12.
+        for (what, count, standing) in [("s", 20, share), ("p", 8, pin), ("x", 300, Standing::default())] {
+            for name in names(what, if reopened && what != "x" { 0 } else { count }) {
+                let name = if reopened { format!("{name}again") } else { name };
+                let bytes = body(&name, 60 * KIB);
+                let mut writer =
+                    store.writer(Key::new(&name, ""), Stands(standing), vec![], store.seq(), None);
+                writer.write(bytes).await.unwrap();
+                writer.commit().await.unwrap();
+                until("it is written", || store.stats().behind_bytes == 0);
+            }
+        }
+        let mut kept = 0;
+        for name in names("s", 20).chain(names("p", 8)) {
+            kept +=
+                usize::from(matches!(store.load(KeyRef::new(&name, "")).await, larder_store::Load::Hit(_)));
+        }
+        assert_eq!(kept, 28, "{:?}", store.stats());
+        assert!(store.stats().disk_pinned >= 8 * 60 * KIB && store.stats().events.evictions > 100);
+        let bytes = store.shares().into_iter().find(|(share, _)| *share == 7).unwrap().1;
+        assert!(bytes >= 20 * 60 * KIB, "{bytes}");
+        store.close().await;
+        store = larder_store::Store::open(settings()).unwrap();
+    }
+    store.close().await;
 }
