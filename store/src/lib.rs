@@ -99,6 +99,9 @@ pub mod purge;
 #[cfg(feature = "engine")]
 mod reader;
 #[cfg(feature = "engine")]
+#[doc(hidden)]
+pub mod replay;
+#[cfg(feature = "engine")]
 mod standing;
 #[cfg(feature = "engine")]
 mod stats;

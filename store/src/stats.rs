@@ -41,6 +41,8 @@ counters! {
     not_admitted,
     /// Entries written to disk because they were asked for again while they were in memory.
     admitted_again,
+    /// Bytes of blocks written to disk.
+    written_bytes,
     /// Entries evicted from disk for space.
     evictions,
     /// Calls to the disk that failed.
@@ -61,7 +63,11 @@ counters! {
 
 impl Counters {
     pub(crate) fn add(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
+        Self::add_many(counter, 1);
+    }
+
+    pub(crate) fn add_many(counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Ordering::Relaxed);
     }
 }
 

@@ -22,6 +22,7 @@ use crate::purge::history::Past;
 use crate::purge::ledger::Ledger;
 use crate::purge::tables::{Tables, tag_hash};
 use crate::purge::{Page, Purge, Receipt, Recorded, Seq};
+use crate::standing::Share;
 use crate::stats::{Counters, Stats};
 use crate::tier::{Load, Peek};
 use crate::tiers::Shared;
@@ -225,6 +226,13 @@ impl<H: Head> Store<H> {
             seq: shared.tables.seq().0,
             disk_healthy: disk.map_or(shared.config.disk == 0, |disk| disk.healthy()),
             events: shared.counters.snapshot(),
+        }
+    }
+
+    /// Sets anew who has which part of the disk, and what percentage of it may be pinned.
+    pub fn arrange(&self, shares: &[Share], pinned_max: u8) {
+        if let Some(disk) = &self.0.disk {
+            disk.arrange(shares, pinned_max);
         }
     }
 

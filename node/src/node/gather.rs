@@ -91,6 +91,7 @@ fn store(control: &Control, out: &mut Samples<'_, '_>) {
         event("orphan", events.orphans),
         event("step_back", events.steps_back),
     ];
+    out.counter("store_written_bytes", "Bytes of bodies written to disk", [([], events.written_bytes)]);
     out.counter("store_events", "What happened in the store", all);
 }
 

@@ -41,6 +41,7 @@ use crate::error::{NotKept, OpenError};
 use crate::fault::Faults;
 use crate::fill::Fill;
 use crate::limits::{CLOSE_WAIT, STALL, STEP_BACK};
+use crate::standing::Share;
 use crate::stats::Counters;
 use crate::urls::Urls;
 
@@ -50,14 +51,14 @@ use health::Health;
 use index::Index;
 use keeper::Keeper;
 use pool::Pool;
-use slots::{Slots, record_cost};
+use slots::record_cost;
 
 pub(crate) use body::DiskBody;
 pub(crate) use content::{BlockInfo, OpenBlock, Piece, PieceError};
 pub(crate) use record::Record;
 use record::expire;
-pub(crate) use recover::{full, make_room, trouble};
-pub(crate) use slots::Slot;
+pub(crate) use recover::{full, make_room, ours, trouble};
+pub(crate) use slots::{Slot, Slots};
 
 /// What the disk tier asks of the one above it.
 pub(crate) trait Above: Send + Sync {
@@ -158,6 +159,11 @@ impl Disk {
 
     pub(crate) fn budget(&self) -> u64 {
         self.blocks.space.budget()
+    }
+
+    /// Sets who has which part, and what percentage may be pinned.
+    pub(crate) fn arrange(&self, shares: &[Share], pinned_max: u8) {
+        self.slots.arrange(shares, self.budget() / 100 * u64::from(pinned_max));
     }
 
     /// Bytes that are pinned.
@@ -299,6 +305,7 @@ impl Disk {
         match self.content.write(&block.hash, chunks) {
             Ok(()) => {
                 self.blocks.written(&block.hash);
+                Counters::add_many(&self.counters.written_bytes, u64::from(block.len));
                 self.health.success();
                 Ok(block)
             }

@@ -78,7 +78,7 @@ pub(crate) fn trouble(error: &io::Error) -> bool {
 }
 
 /// Whether a store has been here. If not, nothing in the directory is ours to remove.
-fn ours(directory: &Path) -> bool {
+pub(crate) fn ours(directory: &Path) -> bool {
     fs::read(directory.join("format")).is_ok_and(|found| found == FORMAT.as_bytes())
 }
 

@@ -11,6 +11,7 @@ mod model;
 mod nth_failure;
 mod order;
 mod purges;
+mod replay;
 mod scale;
 mod space;
 mod support;
