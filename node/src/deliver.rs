@@ -8,6 +8,7 @@ use larder_store::{KeyRef, Seq};
 
 use crate::blocks::{self, Lost};
 use crate::cache::fill::pour;
+use crate::cache::lay::standing;
 use crate::cache::stored::Answer;
 use crate::cache::{Entry, derived_key};
 use crate::clock::Timestamp;
@@ -295,8 +296,9 @@ async fn kept(
             _ => None,
         },
         Seat::Pilot(pilot) => {
-            let head = Answer { coding, ..found.answer.clone() };
             let tags = crate::policy::tags::of(&found.answer.headers).ok()?;
+            let standing = Some(standing(&site.config.policy, &exchange.url, &tags));
+            let head = Answer { coding, standing, ..found.answer.clone() };
             let writer = core.cache.begin(&exchange.url, &variant, head.clone(), tags, found.born, None);
             let tap = writer.tap();
             let endpoint = Arc::from("");

@@ -175,6 +175,8 @@ pub const CACHE_TIER_BYTES_MIN: u64 = 64 * KIB as u64;
 pub const MEMORY_OBJECT_BYTES_MAX: u64 = 8 * MIB as u64;
 /// Threads that read and write the disk by default.
 pub const IO_THREADS: usize = 4;
+/// Share of the disk that pinned objects may take, percent, where the configuration says nothing.
+pub const PINNED_MAX_PERCENT: u8 = 20;
 
 /// Rules of one site: each is looked at until one matches.
 pub const RULES_MAX: usize = 500;

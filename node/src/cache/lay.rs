@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Version, response};
-use larder_store::{Seq, Writer};
+use larder_store::{KeyRef, Seq, Standing, Writer};
 
 use super::blocks::InBlocks;
 use super::fill::{commit, pour};
@@ -12,6 +12,7 @@ use super::stored::{Answer, Stored, Uses};
 use super::{Cache, Entry, Place};
 use crate::clock::Timestamp;
 use crate::http::Body;
+use crate::policy::freshness::Freshness;
 use crate::policy::vary::{self, Vary};
 use crate::policy::{Config, freshness, storing, tags, validation};
 use crate::status::NotStored;
@@ -34,6 +35,18 @@ pub struct Told<'a> {
     pub came: Timestamp,
     /// The purge position before it was asked for.
     pub born: Seq,
+}
+
+impl Told<'_> {
+    fn jittered(&self, config: &Config, freshness: Freshness) -> Freshness {
+        freshness.jittered(config.ttl_jitter_percent, KeyRef::new(self.url, "").hash() as u64 ^ self.came.0)
+    }
+}
+
+/// Where an answer stands when the disk runs out of room.
+#[must_use]
+pub fn standing(config: &Config, url: &str, tags: &[String]) -> Standing {
+    Standing { share: config.keeping.share, pinned: config.keeping.pins(url, tags) }
 }
 
 /// An answer that is being stored.
@@ -105,9 +118,11 @@ impl Cache {
         };
         let Told { request, asked, came, .. } = *told;
         let freshness = freshness::freshness(config, request, head.status, fields, asked, came);
+        let freshness = told.jittered(config, freshness);
         let mut headers = storing::stored_fields(config, fields);
         freshness::ensure_date(&mut headers, came);
         config.overrides.tag(&mut headers);
+        let tags = tags::of(&headers)?;
         let answer = Answer {
             status: head.status,
             headers: compact(&headers).into(),
@@ -117,8 +132,8 @@ impl Cache {
             blocks,
             coding: Coding::Identity,
             uses: Uses::default(),
+            standing: Some(standing(config, told.url, &tags)),
         };
-        let tags = tags::of(&answer.headers)?;
         Ok((answer, place, tags))
     }
 }
@@ -156,14 +171,12 @@ impl Cache {
             }
         }
         let freshness = freshness::freshness(config, request, stored.status, &headers, asked, came);
+        let freshness = told.jittered(config, freshness);
         freshness::ensure_date(&mut headers, came);
         config.overrides.tag(&mut headers);
-        self.renew(
-            entry,
-            Answer { freshness, headers: compact(&headers).into(), ..stored.clone() },
-            told.born,
-        )
-        .await
+        let standing = tags::of(&headers).ok().map(|tags| standing(config, told.url, &tags));
+        let headers = compact(&headers).into();
+        self.renew(entry, Answer { freshness, headers, standing, ..stored.clone() }, told.born).await
     }
 
     /// Makes a stored answer stale from now on.

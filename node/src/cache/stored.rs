@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
-use larder_store::Head;
+use larder_store::{Head, Standing};
 
 use super::blocks::{Block, InBlocks};
 use crate::clock::Timestamp;
@@ -62,6 +62,8 @@ pub struct Answer {
     pub coding: Coding,
     /// How often it was given out, where it is one of several variants.
     pub uses: Uses,
+    /// Where it stands when the disk runs out of room; `None` for one read from disk, whose record says it.
+    pub standing: Option<Standing>,
 }
 
 /// A count of uses that is kept in memory only and halved now and then, so that it says "lately".
@@ -156,6 +158,13 @@ impl Head for Stored {
         }
     }
 
+    fn standing(&self) -> Option<Standing> {
+        match self {
+            Self::Answer(answer) => answer.standing,
+            Self::Variants(_) | Self::Block(_) => None,
+        }
+    }
+
     fn weight(&self) -> usize {
         const FIELD_OVERHEAD: usize = 104;
         match self {
@@ -244,8 +253,8 @@ impl Answer {
             stale_if_error,
         };
         let (headers, old) = (Arc::new(headers), flags & 16 != 0);
-        let (blocks, uses) = (None, Uses::default());
-        Some(Self { status, headers, freshness, version, old, blocks, coding, uses })
+        let (blocks, uses, standing) = (None, Uses::default(), None);
+        Some(Self { status, headers, freshness, version, old, blocks, coding, uses, standing })
     }
 }
 
@@ -382,9 +391,17 @@ mod tests {
             stale_if_error: Duration::from_millis(1),
         };
         let headers = Arc::new(headers);
-        let (coding, uses) = (Coding::Brotli, Uses::default());
-        let (blocks, old) = (None, true);
-        Answer { status: StatusCode::NOT_FOUND, headers, freshness, version: 77, old, blocks, coding, uses }
+        Answer {
+            status: StatusCode::NOT_FOUND,
+            headers,
+            freshness,
+            version: 77,
+            old: true,
+            blocks: None,
+            coding: Coding::Brotli,
+            uses: Uses::default(),
+            standing: None,
+        }
     }
 
     #[test]

@@ -63,6 +63,24 @@ pub struct Cache {
     /// Threads that read and write the disk. Default: `4`.
     #[schemars(range(min = 1, max = 256))]
     pub io_threads: Option<u64>,
+    /// Which new objects are written to disk: `auto` is all while a tenth of `disk` is free, then those asked for a
+    /// second time; `all`; `second` is those asked for a second time, always. Default: `auto`.
+    pub disk_admission: Option<DiskAdmission>,
+    /// Share of `disk` that pinned objects may take, in percent. Default: `20`.
+    #[schemars(range(min = 0, max = 90))]
+    pub pinned_max_percent: Option<u64>,
+}
+
+/// Which new objects are written to disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DiskAdmission {
+    /// All while there is room; then those that are asked for a second time.
+    Auto,
+    /// All.
+    All,
+    /// Those that are asked for a second time.
+    Second,
 }
 
 /// An address that clients connect to.
@@ -319,6 +337,19 @@ pub struct SiteCache {
     /// Fields that replace Cache-Control and Expires for this node, the first valid one wins (RFC 9213). Default:
     /// CDN-Cache-Control, then Surrogate-Control.
     pub targets: Option<Vec<String>>,
+    /// Up to this part of a lifetime, in percent, is taken off each answer, so that what came together does not
+    /// expire together. Default: `0`.
+    #[schemars(range(min = 0, max = 50))]
+    pub ttl_jitter_percent: Option<u64>,
+    /// Part of the disk, in percent, that other sites cannot take from this one; it may have more while they need less.
+    /// Left out, the site shares what is left with all others.
+    #[schemars(range(min = 1, max = 100))]
+    pub disk_share_percent: Option<u64>,
+    /// Paths whose answers stay on disk until they are purged or too old, such as `/app.js` or `/core/*`; up to
+    /// `cache.pinned_max_percent`.
+    pub pin_paths: Option<Vec<String>>,
+    /// Tags of answers that stay on disk in the same way.
+    pub pin_tags: Option<Vec<String>>,
 }
 
 /// What the origin chooses its answers by: requests are reduced to the members named here (RFC 9110 12.5), for the key

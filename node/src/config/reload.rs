@@ -43,6 +43,7 @@ pub fn apply(old: &Node, new: &mut Node) -> Changes {
     keep_admin(&mut changes, old, new);
     keep(&mut changes.needs_restart, "fleet", &old.fleet, &mut new.fleet);
     let applied = &mut changes.applied;
+    differ(applied, "cache.pinned_max_percent", &old.cache.pinned_max, &new.cache.pinned_max);
     limits(applied, &old.limits, &new.limits);
     certificates(applied, old, new);
     differ(applied, "log.access", &target(&old.log), &target(&new.log));
@@ -90,6 +91,7 @@ fn keep_cache(changes: &mut Vec<String>, old: &Node, new: &mut Node) {
     keep(changes, "purge.history", &was.history, &mut is.history);
     keep(changes, "purge.history_bytes", &was.history_bytes, &mut is.history_bytes);
     keep(changes, "cache.io_threads", &old.cache.io_threads, &mut new.cache.io_threads);
+    keep(changes, "cache.disk_admission", &old.cache.admission, &mut new.cache.admission);
 }
 
 fn keep_listeners(changes: &mut Vec<String>, old: &Node, new: &mut Node) {

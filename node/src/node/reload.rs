@@ -86,6 +86,7 @@ impl Prepared {
             *control.certificates.lock() = certificates.loaded().to_vec();
             control.shared.set_certificates(certificates);
         }
+        control.core.cache.store().arrange(&new.cache.shares, new.cache.pinned_max);
         control.shared.set_limits(new.limits.clone());
         control.admin_shared.set_limits(start::admin_limits(&new));
         if let (Some(gate), Some(admin)) = (&control.gate, &new.admin) {

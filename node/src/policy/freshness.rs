@@ -35,6 +35,21 @@ pub struct Freshness {
 }
 
 impl Freshness {
+    /// The same with up to `percent` of its lifetime taken off, as much as `seed` says: answers that came together are
+    /// not asked for again together.
+    #[must_use]
+    pub fn jittered(self, percent: u32, seed: u64) -> Self {
+        if percent == 0 {
+            return self;
+        }
+        // Any two seeds, however near, say something else (splitmix64's last step).
+        let mut mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let part =
+            f64::from((mixed >> 32) as u32) / f64::from(u32::MAX) * f64::from(percent.min(100)) / 100.0;
+        Self { lifetime: self.lifetime - self.lifetime.mul_f64(part).min(self.lifetime), ..self }
+    }
+
     /// Age at `now` (RFC 9111 4.2.3: current_age).
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Duration {

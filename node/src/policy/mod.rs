@@ -15,6 +15,7 @@
 //! negotiate   fields of preference reduced to what a site declares (RFC 9110 12.5)
 //! upstream    which fields of a request an origin does not get as they were sent
 //! invalidation  what an unsafe method makes wrong (RFC 9111 4.4)
+//! keeping     which answers stay when the disk runs out of room
 //! baseline    the second opinion of the crate `http-cache-semantics`
 //! ```
 //!
@@ -24,6 +25,7 @@ pub mod device;
 pub mod directives;
 pub mod freshness;
 pub mod invalidation;
+pub mod keeping;
 pub mod keying;
 pub mod negotiate;
 pub mod overrides;
@@ -95,6 +97,10 @@ pub struct Config {
     /// Fields that replace `Cache-Control` and `Expires` for this cache, the first valid one wins (RFC 9213 2.2).
     /// `surrogate-control` is read by its own, older grammar.
     pub targets: Vec<HeaderName>,
+    /// Up to this part of a lifetime is taken off, percent.
+    pub ttl_jitter_percent: u32,
+    /// What stays on disk.
+    pub keeping: keeping::Keeping,
     /// What tells answers apart besides their URL.
     pub keying: keying::Keying,
     /// What a rule says against the origin's word.
@@ -127,6 +133,8 @@ impl Default for Config {
             targets: vec![targeted::CDN_CACHE_CONTROL, targeted::SURROGATE_CONTROL],
             keying: keying::Keying::default(),
             overrides: overrides::Overrides::default(),
+            ttl_jitter_percent: 0,
+            keeping: keeping::Keeping::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod files;
 mod fleet;
 mod host;
+mod keeping;
 mod rule;
 mod site;
 mod token;
@@ -56,6 +57,7 @@ pub(super) fn check(written: &File, base: &Path, places: &Places, silent: Vec<St
         listeners,
         contents: BTreeMap::new(),
     };
+    node.cache.shares = check.shares(&node.sites);
     check.certified(&node);
     node.contents = check.contents;
     Verdict { node, mistakes: check.mistakes, warnings: check.warnings }
@@ -174,6 +176,9 @@ impl Check<'_> {
             object_max,
             memory_object_max,
             io_threads: written.io_threads.map_or(limits::IO_THREADS, count),
+            admission: keeping::admission(written.disk_admission),
+            pinned_max: written.pinned_max_percent.map_or(limits::PINNED_MAX_PERCENT, keeping::percent),
+            shares: Vec::new(),
             purges: larder_store::Purges::default(),
         }
     }

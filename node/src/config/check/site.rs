@@ -61,8 +61,10 @@ impl Check<'_> {
                 "a short name, such as \"shop\"",
             );
         }
+        let keeping = self.keeping(&format!("{path}.cache"), &name, &written.cache);
         let body_max = limits::REQUEST_BODY_BYTES_MAX;
         let mut policy = self.policy(&format!("{path}.cache"), &written.cache);
+        policy.keeping = keeping;
         policy.keying = self.keying(&format!("{path}.key"), &written.key);
         let rules = self.rules(&format!("{path}.rule"), &written.rule, &policy);
         route::SiteConfig {
@@ -234,6 +236,8 @@ impl Check<'_> {
             targets: targets.unwrap_or(default.targets),
             keying: default.keying,
             overrides: default.overrides,
+            ttl_jitter_percent: written.ttl_jitter_percent.map_or(default.ttl_jitter_percent, small),
+            keeping: default.keeping,
         }
     }
 

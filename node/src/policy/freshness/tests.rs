@@ -207,3 +207,19 @@ fn a_missing_date_is_the_time_of_reception() {
     ensure_date(&mut headers, at(NOW));
     assert_eq!(headers.get(DATE).unwrap(), "Sun, 06 Nov 1994 08:49:37 GMT", "what the origin sent stays");
 }
+
+#[test]
+fn jitter_only_ever_shortens_and_spreads() {
+    let whole = Freshness { lifetime: Duration::from_secs(1000), ..Freshness::default() };
+    assert_eq!(whole.jittered(0, 77), whole);
+    let lifetimes: Vec<u64> =
+        (0..1000).map(|seed| whole.jittered(10, seed).lifetime.as_millis() as u64).collect();
+    assert!(lifetimes.iter().all(|lifetime| (900_000..=1_000_000).contains(lifetime)));
+    let in_tenth = |tenth: u64| {
+        let from = 900_000 + tenth * 10_000;
+        lifetimes.iter().filter(|lifetime| (from..from + 10_000).contains(lifetime)).count()
+    };
+    assert!((0..10).all(|tenth| in_tenth(tenth) > 50), "spread over all of it");
+    let forever = Freshness { lifetime: Duration::MAX, ..Freshness::default() };
+    assert!(forever.jittered(50, 1).lifetime >= Duration::MAX / 2 - Duration::from_secs(1));
+}
