@@ -3,7 +3,7 @@
 //! `ARCHITECTURE.md` is the map. A file imports only from below its own floor; siblings never meet:
 //!
 //! ```text
-//! main > cli > demo > node > config > admin listener > proxy > boarding > admit deliver depart fetch pass purging >
+//! main > cli > demo > node offline > config > admin listener > proxy > boarding > admit deliver depart fetch pass purging >
 //! blocks > worker > outcome > purge > route filter cache coalesce > origin transform rescue access_log > policy > context >
 //! error status > http clock limits target tasks telemetry fence
 //! ```
@@ -28,6 +28,7 @@ pub mod http;
 pub mod limits;
 pub mod listener;
 pub mod node;
+pub mod offline;
 pub mod origin;
 pub mod outcome;
 pub mod pass;

@@ -22,6 +22,10 @@ fn main() -> ExitCode {
             Err(code) => code,
         },
         Command::Check(options) => check(&options.config),
+        Command::Store(store) => {
+            let (options, ask) = store.command.meant();
+            larder::offline::run(&options.directory, options.json, &ask)
+        }
         Command::Schema => schema(),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -24,6 +24,12 @@ pub enum OpenError {
         /// Which one.
         path: PathBuf,
     },
+    /// It is not the directory of a store, or of one of another format.
+    #[error("{path} is not a cache directory of this version")]
+    Foreign {
+        /// Which one.
+        path: PathBuf,
+    },
     /// A thread could not be started.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
@@ -37,7 +43,7 @@ impl OpenError {
             Self::Locked { .. } => {
                 return Some("end that process, or give each a directory of its own".into());
             }
-            Self::Thread(_) => return None,
+            Self::Thread(_) | Self::Foreign { .. } => return None,
             Self::Directory { path, source } => (path.display(), source),
         };
         Some(match source.kind() {

@@ -95,6 +95,8 @@ mod limits;
 mod memo;
 #[cfg(feature = "engine")]
 mod memory;
+#[cfg(feature = "engine")]
+pub mod offline;
 pub mod purge;
 #[cfg(feature = "engine")]
 mod reader;

@@ -101,7 +101,7 @@ impl Rules {
             return;
         }
         let body = EntryBody::Memory(self.bytes.slice(..size as usize));
-        let entry = Entry::new(key, Nothing, Box::default(), Seq(0), body, 0, false);
+        let entry = Entry::new(key, Nothing, Box::default(), Seq(0), body, 0, (false, false));
         entry.place(u64::from(on_disk));
         self.memory.insert(Arc::new(entry));
     }

@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod life;
 mod load;
+mod offline;
 mod reload;
 
 use larder_tests::Recipe;
