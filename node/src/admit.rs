@@ -44,6 +44,9 @@ pub fn admit(worker: &Worker, exchange: &mut Exchange, body: &Body) -> Result<Ar
     if matches!(request.method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal::Method);
     }
+    if expects_more(request) {
+        return Err(Refusal::Expectation);
+    }
     let target = request.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     if target.len() > REQUEST_TARGET_BYTES_MAX {
         return Err(Refusal::TargetTooLong);
@@ -94,6 +97,15 @@ fn reduce(site: &Site, exchange: &mut Exchange) {
         exchange.url.truncate(exchange.target_at);
         exchange.url.push_str(&counted);
     }
+}
+
+/// Whether a request expects anything but one `100-continue` (RFC 9110 10.1.1): nobody here could meet that. HTTP/1.0
+/// knows no expectations.
+fn expects_more(request: &Parts) -> bool {
+    let mut lines = request.headers.get_all(header::EXPECT).iter();
+    let Some(first) = lines.next() else { return false };
+    let met = first.as_bytes().trim_ascii().eq_ignore_ascii_case(b"100-continue") && lines.next().is_none();
+    !met && request.version != http::Version::HTTP_10
 }
 
 /// Host and port a request is for: of its target where it is absolute (HTTP/2 always), of `Host` otherwise

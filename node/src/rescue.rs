@@ -20,6 +20,8 @@ pub enum Refusal {
     TargetTooLong,
     /// The body is larger than allowed.
     BodyTooLarge,
+    /// It expects something other than `100-continue` (RFC 9110 10.1.1).
+    Expectation,
     /// It came back to us (RFC 8586).
     Loop,
     /// `only-if-cached` and nothing to serve (RFC 9111 5.2.1.7).
@@ -36,6 +38,7 @@ impl Refusal {
             Self::Method => (StatusCode::NOT_IMPLEMENTED, "method"),
             Self::TargetTooLong => (StatusCode::URI_TOO_LONG, "target-too-long"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
+            Self::Expectation => (StatusCode::EXPECTATION_FAILED, "expectation"),
             Self::Loop => (StatusCode::LOOP_DETECTED, "loop"),
             Self::OnlyIfCached => (StatusCode::GATEWAY_TIMEOUT, "only-if-cached"),
         }
@@ -47,9 +50,11 @@ impl Refusal {
     #[must_use]
     pub const fn proxy_error(self) -> ProxyError {
         match self {
-            Self::BadRequest | Self::Misdirected | Self::TargetTooLong | Self::BodyTooLarge => {
-                ProxyError::HttpRequestError
-            }
+            Self::BadRequest
+            | Self::Misdirected
+            | Self::TargetTooLong
+            | Self::BodyTooLarge
+            | Self::Expectation => ProxyError::HttpRequestError,
             Self::Loop => ProxyError::ProxyLoopDetected,
             Self::Method | Self::OnlyIfCached => ProxyError::ProxyInternalResponse,
         }
@@ -113,7 +118,8 @@ pub fn refused(refusal: Refusal, facts: &mut Facts) -> Response {
     (facts.served, facts.detail) = (Served::Refused, Some(word));
     facts.proxy_error = Some(refusal.proxy_error());
     let mut response = page(status, word);
-    if matches!(refusal, Refusal::BadRequest | Refusal::TargetTooLong | Refusal::BodyTooLarge) {
+    use Refusal::{BadRequest, BodyTooLarge, Expectation, TargetTooLong};
+    if matches!(refusal, BadRequest | TargetTooLong | BodyTooLarge | Expectation) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

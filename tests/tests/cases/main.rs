@@ -8,6 +8,7 @@ mod conditionals;
 mod cuts;
 mod disk;
 mod endpoints;
+mod expect;
 mod fleet;
 mod forwarding;
 mod framing;
@@ -17,6 +18,7 @@ mod keying;
 mod large;
 mod limits;
 
+mod many_ranges;
 mod neighbours;
 mod peers;
 mod purge;
