@@ -8,6 +8,7 @@ use http::{HeaderMap, Method, Uri, header};
 use http_body::Body as _;
 
 use crate::cache::key;
+use crate::content::Content;
 use crate::context::{Client, Exchange, Facts};
 use crate::http::Body;
 use crate::limits::REQUEST_TARGET_BYTES_MAX;
@@ -31,6 +32,7 @@ pub fn note(worker: &Worker, request: Parts, client: Client) -> Exchange {
         whole_target: None,
         passes: None,
         base: String::new(),
+        content: Content::default(),
         facts: Facts::default(),
     }
 }
@@ -78,7 +80,7 @@ pub fn admit(worker: &Worker, exchange: &mut Exchange, body: &Body) -> Result<Ar
 fn reduce(site: &Site, exchange: &mut Exchange) {
     let (keying, request) = (&site.config.policy.keying, &mut exchange.request);
     exchange.passes = match &site.config.rule {
-        _ if !matches!(request.method, Method::GET | Method::HEAD) => Some(Forward::Method),
+        _ if !matches!(request.method, Method::GET | Method::HEAD | Method::QUERY) => Some(Forward::Method),
         Some(rule) if rule.pass.takes(&request.headers) => Some(Forward::Bypass),
         _ => None,
     };

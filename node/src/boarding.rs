@@ -7,8 +7,8 @@ use larder_store::{Hit, KeyRef, Reader};
 use parking_lot::Mutex;
 
 use crate::cache::stored::Stored;
-use crate::cache::{Entry, Wanted};
-use crate::coalesce::{self, Flight, Flights, Pilot, Waited};
+use crate::cache::{Entry, Lookup, Wanted, search};
+use crate::coalesce::{self, Flight, Flights, Pilot, Waited, personal};
 use crate::context::Exchange;
 use crate::error::{Error, Kind, Retry};
 use crate::fetch::{Asks, Flightplan, fly};
@@ -51,11 +51,19 @@ impl Seat {
     }
 
     /// Whether an answer counts for who sits here. Who boards after the landing has no part in the question, only in an
-    /// answer that may be given out without asking.
+    /// answer that may be given out without asking. Nor has a user with cookies in another one's: what must be asked
+    /// about each time may not be the same for both.
     #[must_use]
     pub fn counts(&self, site: &Site, exchange: &Exchange, freshness: &Freshness) -> bool {
         let (policy, request) = (&site.config.policy, &exchange.request.headers);
-        !self.late || serving::serve(policy, request, freshness, false, exchange.now) == Serve::Fresh
+        if self.late {
+            return serving::serve(policy, request, freshness, false, exchange.now) == Serve::Fresh;
+        }
+        if !self.collapsed || !is_personal(policy, request) {
+            return true;
+        }
+        let unasked = serving::serve(policy, &HeaderMap::new(), freshness, false, exchange.now);
+        !matches!(unasked, Serve::Revalidate(_))
     }
 }
 
@@ -128,6 +136,11 @@ pub async fn settle(
     }
 }
 
+/// Whether the origin may answer this request by who sent it: with cookies that are not part of the key.
+fn is_personal(policy: &Config, request: &HeaderMap) -> bool {
+    request.contains_key(header::COOKIE) && !policy.keying.counts_cookies()
+}
+
 /// Whether a request is none that others may join: what one user is authorised to see (RFC 9111 3.5), and what is not
 /// to be stored by the client's own word.
 #[must_use]
@@ -155,6 +168,26 @@ fn too_late(worker: &Worker, exchange: &Exchange, variant: &str) {
     worker.core.flights.remember_unshareable(key, exchange.now);
 }
 
+/// A fresh answer of another URL that says it is this one's, too (No-Vary-Search), where nothing is stored for this one.
+pub async fn alike(
+    worker: &Worker,
+    site: &Site,
+    exchange: &mut Exchange,
+    found: &Lookup,
+) -> Option<Hit<Stored>> {
+    if found.hit.is_some() {
+        return None;
+    }
+    let hit = worker.core.cache.lookup_alike(&Wanted::of(exchange, site.config.selecting())).await?;
+    let (policy, request) = (&site.config.policy, &exchange.request.headers);
+    let freshness = &hit.entry.head().answer()?.freshness;
+    let verdict = serving::serve(policy, request, freshness, hit.expired, exchange.now);
+    (verdict == Serve::Fresh).then(|| {
+        exchange.facts.detail = Some("no-vary-search");
+        hit
+    })
+}
+
 /// Takes a seat, starting the flight where there is none. `None`: the key is known as unshareable and the request asks
 /// for a part or under a condition, so that it had better go to the origin as it is.
 pub fn board(
@@ -167,8 +200,12 @@ pub fn board(
 ) -> Option<Seat> {
     let key = KeyRef::new(&exchange.url, variant).hash();
     let flights = &worker.core.flights;
-    let seat =
-        if alone { coalesce::Seat::Alone } else { flights.board(key, exchange.position.0, exchange.now) };
+    let known = is_personal(&site.config.policy, &exchange.request.headers)
+        && flights.is_unshareable(personal(key), exchange.now);
+    let seat = match alone || known {
+        true => coalesce::Seat::Alone,
+        false => flights.board(key, exchange.position.0, exchange.now),
+    };
     let bypassed = !alone && stale.is_none() && matches!(seat, coalesce::Seat::Alone);
     let pilot = match seat {
         coalesce::Seat::Passenger(flight) => {
@@ -233,6 +270,8 @@ fn take_off(
         site: Arc::clone(site),
         url: exchange.url.clone(),
         base: exchange.base.clone(),
+        method: exchange.fetch_method(),
+        content: exchange.content.bytes(),
         key,
         target: exchange.target().to_owned(),
         request: exchange.request.headers.clone(),
@@ -242,7 +281,7 @@ fn take_off(
         born: exchange.position,
         asks: part(worker, site, exchange, stale).map_or(Asks::Whole, Asks::Part),
     };
-    let aloft = worker.core.flights.mark(KeyRef::new(&exchange.url, "").hash());
+    let aloft = search::marks(&exchange.url).map(|url| worker.core.flights.mark(KeyRef::new(url, "").hash()));
     let flight = fly(Arc::clone(worker), plan, pilot);
     tasks::spawn("flight", async move {
         flight.await;

@@ -129,7 +129,8 @@ impl<T: Clone> Flights<T> {
         self.unshareable.invalidate(&key);
     }
 
-    fn is_unshareable(&self, key: u128, now: Timestamp) -> bool {
+    /// Whether the answers for `key` are known as unshareable.
+    pub fn is_unshareable(&self, key: u128, now: Timestamp) -> bool {
         self.unshareable.get(&key).is_some_and(|until| until > now)
     }
 
@@ -234,6 +235,12 @@ impl<T> Drop for Pilot<T> {
         let _ = self.flight.over.set(());
         self.flight.moved.notify_waiters();
     }
+}
+
+/// The key under which is remembered that users with cookies get each their own.
+#[must_use]
+pub const fn personal(key: u128) -> u128 {
+    !key
 }
 
 const fn unsafe_of(url: u128) -> usize {

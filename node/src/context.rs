@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::Version;
 use http::request::Parts;
+use http::{Method, Version};
 
 use larder_store::Seq;
 
 use crate::clock::Timestamp;
+use crate::content::Content;
 use crate::status::{Forward, NotStored, ProxyError, Served};
 
 /// Who asks, as the listener knows it.
@@ -57,6 +58,8 @@ pub struct Exchange {
     pub passes: Option<Forward>,
     /// What the secondary keys of a QUERY begin with; empty for every other method, which has the whole URL to itself.
     pub base: String,
+    /// The content of a QUERY that was read before it was looked up.
+    pub content: Content,
     /// What became of it.
     pub facts: Facts,
 }
@@ -72,6 +75,12 @@ impl Exchange {
     #[must_use]
     pub fn sent_target(&self) -> &str {
         self.whole_target.as_deref().filter(|_| self.passes.is_some()).unwrap_or(self.target())
+    }
+
+    /// The method of a request that fetches what this one asks for.
+    #[must_use]
+    pub fn fetch_method(&self) -> Method {
+        if self.request.method == Method::QUERY { Method::QUERY } else { Method::GET }
     }
 
     /// The authority as the key has it: in lower case, and with a port only where that is not the scheme's own. All

@@ -18,6 +18,7 @@ use crate::http::{Body, Response};
 use crate::limits::COMPRESS_KEEP_BYTES_MAX;
 use crate::outcome::{InBlocks, Outcome, Shared, Source};
 use crate::policy::validation::{self, Condition};
+use crate::policy::{serving, tags};
 use crate::status::{NotStored, Served};
 use crate::transform::compress::{self, Coding};
 use crate::transform::encode::encode_stream;
@@ -33,6 +34,8 @@ struct Found<'a> {
     answer: &'a Answer,
     /// Its bytes.
     source: Source,
+    /// The URL it lies under.
+    url: &'a str,
     /// The secondary key it lies under.
     variant: &'a str,
     /// The purge position it is as new as.
@@ -61,12 +64,13 @@ pub fn at_once(
 ) -> Option<Response> {
     let answer = entry.head().answer().filter(|answer| answer.blocks.is_none())?;
     let source = Source::Entry(Arc::clone(entry));
-    let found = Found { answer, source, variant: entry.key().variant(), born: entry.born() };
+    let (url, variant) = (entry.key().url(), entry.key().variant());
+    let found = Found { answer, source, url, variant, born: entry.born() };
     let coding = coding(site, exchange, &found);
     let mut form = None;
     if let Some(wanted) = wants_form(exchange, &found, coding) {
         let variant = derived_key(found.variant, wanted);
-        let hit = worker.core.cache.derived_now(&exchange.url, &variant, answer)?;
+        let hit = worker.core.cache.derived_now(found.url, &variant, answer)?;
         form = Some(Source::Entry(hit.entry).read(0, None));
     }
     exchange.facts.served = Served::Hit;
@@ -98,7 +102,8 @@ pub async fn entry(
         None => Source::Entry(Arc::clone(entry)),
         Some(in_blocks) => blocks::open(worker, site, exchange, entry, (answer, in_blocks), variant).await?,
     };
-    Ok(stored(worker, site, exchange, Found { answer, source, variant, born: entry.born() }).await)
+    let found = Found { answer, source, url: entry.key().url(), variant, born: entry.born() };
+    Ok(stored(worker, site, exchange, found).await)
 }
 
 /// The answer to this exchange from the blocks that are on their way into the store.
@@ -125,7 +130,8 @@ pub async fn shared(worker: &Worker, site: &Arc<Site>, exchange: &mut Exchange, 
     facts.forward_status = Some(shared.came_with.as_u16());
     facts.endpoint = Some(Arc::clone(&shared.endpoint));
     let source = Source::Tap(shared.tap.clone(), shared.length);
-    let found = Found { answer: &shared.answer, source, variant: &shared.variant, born: shared.born };
+    let (answer, variant, url) = (&shared.answer, &shared.variant, exchange.url.clone());
+    let found = Found { answer, source, url: &url, variant, born: shared.born };
     let response = stored(worker, site, exchange, found).await;
     with_withheld(exchange, response, &shared.withheld)
 }
@@ -146,7 +152,8 @@ fn coding(site: &Site, exchange: &Exchange, found: &Found<'_>) -> Option<Coding>
     if !compress::compressible(config, answer.status, &answer.headers, found.source.length()) {
         return None;
     }
-    if exchange.request.headers.contains_key(header::RANGE) {
+    let headers = &exchange.request.headers;
+    if headers.contains_key(header::RANGE) || serving::no_transform(&site.config.policy, headers) {
         // A range is one of the identity form; who wants one and gets the whole gets that form too.
         return Some(Coding::Identity);
     }
@@ -279,14 +286,14 @@ async fn kept(
 ) -> Option<Source> {
     let core = &worker.core;
     let variant = derived_key(found.variant, coding);
-    if let Some(hit) = core.cache.derived(&exchange.url, &variant, found.answer).await {
+    if let Some(hit) = core.cache.derived(found.url, &variant, found.answer).await {
         return Some(Source::Entry(hit.entry));
     }
     let too_large = found.source.length().is_some_and(|len| len > COMPRESS_KEEP_BYTES_MAX);
     if too_large || !compress::has_room() {
         return None;
     }
-    let key = KeyRef::new(&exchange.url, &variant).hash() ^ u128::from(found.answer.version);
+    let key = KeyRef::new(found.url, &variant).hash() ^ u128::from(found.answer.version);
     match core.flights.board(key, found.born.0, exchange.now) {
         Seat::Alone => None,
         Seat::Passenger(flight) => match flight.outcome().await {
@@ -296,10 +303,10 @@ async fn kept(
             _ => None,
         },
         Seat::Pilot(pilot) => {
-            let tags = crate::policy::tags::of(&found.answer.headers).ok()?;
-            let standing = Some(standing(&site.config.policy, &exchange.url, &tags));
+            let tags = tags::of_url(found.url, &found.answer.headers).ok()?;
+            let standing = Some(standing(&site.config.policy, found.url, &tags));
             let head = Answer { coding, standing, ..found.answer.clone() };
-            let writer = core.cache.begin(&exchange.url, &variant, head.clone(), tags, found.born, None);
+            let writer = core.cache.begin(found.url, &variant, head.clone(), tags, found.born, None);
             let tap = writer.tap();
             let endpoint = Arc::from("");
             let shared = Shared {
@@ -343,7 +350,7 @@ pub fn relayed(
     if compress::compressible(config, head.status, &head.headers, length) {
         let mut coding =
             compress::negotiate(config, exchange.request.headers.get_all(header::ACCEPT_ENCODING));
-        if !compress::has_room() {
+        if !compress::has_room() || serving::no_transform(&site.config.policy, &exchange.request.headers) {
             coding = Coding::Identity;
         }
         compress::encode_head(&mut head.headers, coding);

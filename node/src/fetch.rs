@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 use larder_store::Seq;
 use parking_lot::Mutex;
@@ -13,7 +14,7 @@ use crate::cache::lay::{Laid, Told};
 use crate::cache::pieces::exactly;
 use crate::cache::stored::Stored;
 use crate::clock::Timestamp;
-use crate::coalesce::Pilot;
+use crate::coalesce::{Pilot, personal};
 use crate::error::{Error, Kind, Retry};
 use crate::http::Body;
 use crate::origin;
@@ -35,6 +36,10 @@ pub struct Flightplan {
     pub key: u128,
     /// What the secondary keys of the request begin with.
     pub base: String,
+    /// GET, or QUERY with its content.
+    pub method: Method,
+    /// The content of the request.
+    pub content: Bytes,
     /// The path and query for the origin.
     pub target: String,
     /// The fields of the request that started it.
@@ -112,7 +117,8 @@ pub async fn fly(worker: Arc<Worker>, mut plan: Flightplan, pilot: Pilot<Outcome
 
 /// Asks the origin, under a condition where a stored answer has a validator.
 async fn ask(worker: &Worker, plan: &Flightplan) -> Result<(origin::Answer, bool), Error> {
-    let mut head = worker.request_head(&plan.site, &plan.asker, Method::GET, &plan.target, &plan.request)?;
+    let method = plan.method.clone();
+    let mut head = worker.request_head(&plan.site, &plan.asker, method, &plan.target, &plan.request)?;
     let own = head.headers.remove(header::RANGE).zip(Some(head.headers.remove(header::IF_RANGE)));
     validation::remove_conditions(&mut head.headers);
     if let (Asks::Own(_), Some((range, condition))) = (plan.asks, own) {
@@ -131,7 +137,8 @@ async fn ask(worker: &Worker, plan: &Flightplan) -> Result<(origin::Answer, bool
         }
         _ => false,
     };
-    Ok((plan.site.pool.send(head, Body::Empty).await?, conditional))
+    let content = Body::from(plan.content.clone());
+    Ok((plan.site.pool.send_to_store(head, content).await?, conditional))
 }
 
 /// What a 206 is to whoever asked for a part.
@@ -241,6 +248,10 @@ async fn land(
             if !answer.head.status.is_server_error() && !why.is_the_askers() {
                 core.flights.remember_unshareable(plan.key, came);
             }
+            // Of others with cookies it does.
+            if why == NotStored::Cookie {
+                core.flights.remember_unshareable(personal(plan.key), came);
+            }
             if let Some(entry) = plan.stale.as_ref().filter(|_| replaces(why, answer.head.status)) {
                 core.cache.store().remove(entry.key().as_ref());
             }
@@ -248,6 +259,7 @@ async fn land(
         }
     };
     core.flights.forget_unshareable(plan.key);
+    core.flights.forget_unshareable(personal(plan.key));
     pilot.land(Outcome::Shared(Arc::new(Shared {
         answer: laid.answer.clone(),
         withheld: withheld(&answer.head.headers, &laid.answer.headers),

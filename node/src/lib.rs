@@ -3,9 +3,9 @@
 //! `ARCHITECTURE.md` is the map. A file imports only from below its own floor; siblings never meet:
 //!
 //! ```text
-//! main > cli > demo > node offline > config > admin listener > proxy > boarding > admit deliver depart fetch pass purging >
+//! main > cli > demo > node offline > config > admin listener > proxy > boarding > admit deliver depart fetch pass purging query >
 //! blocks > worker > outcome > purge > route filter cache coalesce > origin transform rescue access_log > policy > context >
-//! error status > http clock limits target tasks telemetry fence
+//! error status content > http clock limits target tasks telemetry fence
 //! ```
 
 pub mod access_log;
@@ -17,6 +17,7 @@ pub mod cache;
 pub mod clock;
 pub mod coalesce;
 pub mod config;
+pub mod content;
 pub mod context;
 pub mod deliver;
 pub mod demo;
@@ -36,6 +37,7 @@ pub mod policy;
 pub mod proxy;
 pub mod purge;
 pub mod purging;
+pub mod query;
 pub mod rescue;
 pub mod route;
 pub mod status;

@@ -128,6 +128,14 @@ pub const HIT_FOR_MISS_KEYS_MAX: u64 = 100_000;
 pub const NEGOTIATED_MEMBERS_MAX: usize = 32;
 /// Variants of one URL; the one used least leaves.
 pub const VARIANTS_MAX: usize = 64;
+/// Bytes of the content of a QUERY that become part of its key; with more it goes past the cache.
+pub const QUERY_CONTENT_BYTES_MAX: usize = 64 * KIB;
+/// Contents of QUERY requests held at a time, 64 MiB at the worst; beyond it they go past the cache.
+pub const QUERIES_TAKEN_MAX: usize = 1024;
+/// Paths whose `No-Vary-Search` is remembered, about 3 MiB.
+pub const SEARCH_RULES_MAX: u64 = 10_000;
+/// Bytes of URLs remembered as standing for others by `No-Vary-Search`.
+pub const SEARCH_URLS_BYTES_MAX: u64 = 8 * MIB as u64;
 /// Ranges answered in one multipart answer; more and the whole body is sent (RFC 9110 14.2).
 pub const RANGES_MAX: usize = 16;
 /// Bytes of a block of a large answer that is fetched as far as it is asked for (`range_block`): a block costs about what

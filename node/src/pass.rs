@@ -10,10 +10,10 @@ use http::{Method, StatusCode, header, response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use larder_store::{Hit, KeyRef, Purge, Selector, Seq};
 
-use crate::cache::Wanted;
 use crate::cache::fill::Follow;
 use crate::cache::lay::Told;
 use crate::cache::stored::Stored;
+use crate::cache::{Wanted, search};
 use crate::clock::Timestamp;
 use crate::context::Exchange;
 use crate::error::{Error, Kind};
@@ -47,6 +47,8 @@ pub async fn pass(
     }
     let over = Arc::new(AtomicBool::new(false));
     let body = match body {
+        // What was read of a QUERY to look it up.
+        Body::Empty => exchange.content.bytes().into(),
         Body::Stream(inner) => {
             Body::stream(Capped { inner, left: site.config.request_body_max, over: Arc::clone(&over) })
         }
@@ -127,7 +129,7 @@ fn keep(
     let Ok((laid, length)) = laid else { return answer };
     let Some(reader) = laid.writer.tap().reader(0) else { return answer };
     let body = std::mem::replace(&mut answer.body, Body::stream(Follow::new(reader, length)));
-    let aloft = core.flights.mark(KeyRef::new(&exchange.url, "").hash());
+    let aloft = search::marks(&exchange.url).map(|url| core.flights.mark(KeyRef::new(url, "").hash()));
     let core = Arc::clone(core);
     tasks::spawn("post", async move {
         if let Err(why) = laid.fill(&core.cache, body).await {
@@ -158,19 +160,22 @@ fn told<'a>(worker: &Worker, site: &Site, exchange: &'a Exchange, born: Seq, ask
 /// Gives the position that the answer itself is as new as: behind this purge, unless another one came meanwhile.
 async fn invalidate(worker: &Worker, exchange: &Exchange, answer: &response::Parts) -> Option<Seq> {
     let (core, before) = (&worker.core, exchange.position);
-    if !invalidation::invalidates(&exchange.request.method, answer.status) {
+    let method = &exchange.request.method;
+    let groups = invalidation::groups(&exchange.url, method, &answer.headers);
+    let mut selectors: Vec<_> = groups.into_iter().map(Selector::Tag).collect();
+    if invalidation::invalidates(method, answer.status) {
+        let mut urls = invalidation::targets(&exchange.url, &answer.headers);
+        urls.push(exchange.url.clone());
+        for url in &urls {
+            core.flights.note_unsafe(KeyRef::new(url, "").hash());
+        }
+        let aloft = |url: &str| core.flights.is_aloft(KeyRef::new(url, "").hash());
+        urls.retain(|url| aloft(url) || aloft(search::path(url)) || core.cache.may_answer(url));
+        selectors.extend(urls.into_iter().map(Selector::Url));
+    }
+    if selectors.is_empty() {
         return Some(before);
     }
-    let mut urls = invalidation::targets(&exchange.url, &answer.headers);
-    urls.push(exchange.url.clone());
-    for url in &urls {
-        core.flights.note_unsafe(KeyRef::new(url, "").hash());
-    }
-    urls.retain(|url| core.flights.is_aloft(KeyRef::new(url, "").hash()) || core.cache.store().may_hold(url));
-    if urls.is_empty() {
-        return Some(before);
-    }
-    let selectors = urls.into_iter().map(Selector::Url).collect();
     let note = r#"{"author":"rfc9111-4.4"}"#;
     match core.cache.store().purge(&Purge { selectors, soft: false }, note).await {
         Ok(receipt) => (receipt.seq.0 == before.0 + 1).then_some(receipt.seq),

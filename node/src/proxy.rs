@@ -26,7 +26,7 @@ use crate::policy::validation;
 use crate::rescue::{self, Refusal};
 use crate::status::{Forward, Served};
 use crate::worker::{Site, Worker};
-use crate::{admit, deliver, depart, pass, purging};
+use crate::{admit, deliver, depart, pass, purging, query};
 
 /// One request on its way through a site.
 struct Journey<'a> {
@@ -61,7 +61,7 @@ pub async fn serve(worker: Arc<Worker>, request: http::Request<Body>, client: Cl
 impl Journey<'_> {
     /// A fresh answer in memory: nothing to wait for.
     fn at_once(&mut self) -> Option<Response> {
-        if self.exchange.passes.is_some() {
+        if self.exchange.passes.is_some() || self.exchange.request.method == Method::QUERY {
             return None;
         }
         let wanted = Wanted::of(self.exchange, self.site.config.selecting());
@@ -81,6 +81,7 @@ impl Journey<'_> {
         if purging::is_asked(self.exchange) {
             return purging::answer(self.worker, self.site, self.exchange).await;
         }
+        let body = query::take_in(self.exchange, body, self.site.config.request_body_max).await;
         if let Some(why) = self.exchange.passes {
             return self.pass(why, None, body).await;
         }
@@ -96,7 +97,10 @@ impl Journey<'_> {
             // A body on a GET has no meaning that the key could hold (RFC 9110 9.3.1).
             _ if !body.is_end_stream() => self.pass(Forward::Bypass, None, body).await,
             Some((hit, Serve::Revalidate(why))) => self.miss(why, found.variant.clone(), Some(hit)).await,
-            None => self.miss(found.why, found.variant, None).await,
+            None => match boarding::alike(self.worker, self.site, self.exchange, &found).await {
+                Some(hit) => self.stored(Served::Hit, &hit.entry, hit.entry.key().variant()).await,
+                None => self.miss(found.why, found.variant, None).await,
+            },
         }
     }
 

@@ -151,6 +151,15 @@ impl<H: Head> Store<H> {
         self.0.urls.may_hold(url)
     }
 
+    /// Whether a purge by URL, prefix, host or all, hard or soft, met `url` after `born`; yes also where that is no longer
+    /// known. For an entry of another URL that is about to be given out for this one.
+    #[must_use]
+    pub fn purged_since(&self, url: &str, born: Seq) -> bool {
+        let tables = &self.0.tables;
+        let (verdict, _) = tables.verdict(url, &[], born.0, born.0);
+        verdict.dead || verdict.expired || born.0 < tables.floor()
+    }
+
     /// Forgets one entry, here and now; the disk follows behind.
     pub fn remove(&self, key: KeyRef<'_>) {
         self.0.forget(key.hash());

@@ -114,7 +114,7 @@ impl Cache {
     ) -> Writer<Stored> {
         let head = Stored::Block(Block { version: place.version, from: range.start });
         // An answer with too many tags was not stored, so it has no blocks.
-        let tags = crate::policy::tags::of(&answer.headers).unwrap_or_default();
+        let tags = crate::policy::tags::of_url(place.url, &answer.headers).unwrap_or_default();
         let key = Key::new(place.url, &place.variant());
         self.store().writer(key, head, tags, born, Some(range.end.saturating_sub(range.start)))
     }

@@ -122,7 +122,7 @@ impl Cache {
         let mut headers = storing::stored_fields(config, fields);
         freshness::ensure_date(&mut headers, came);
         config.overrides.tag(&mut headers);
-        let tags = tags::of(&headers)?;
+        let tags = tags::of_url(told.url, &headers)?;
         let answer = Answer {
             status: head.status,
             headers: compact(&headers).into(),
@@ -189,7 +189,7 @@ impl Cache {
     }
 
     async fn renew(&self, entry: &Arc<Entry>, head: Answer, born: Seq) -> Option<Arc<Entry>> {
-        let Ok(tags) = tags::of(&head.headers) else {
+        let Ok(tags) = tags::of_url(entry.key().url(), &head.headers) else {
             self.store().remove(entry.key().as_ref());
             return None;
         };
@@ -204,6 +204,9 @@ impl Laid {
     /// Why the answer is not in the store now.
     pub async fn fill(self, cache: &Cache, body: Body) -> Result<(), NotStored> {
         pour(body, self.writer).await?;
+        if self.base.is_empty() {
+            cache.searches.note(&self.url, &self.answer.headers);
+        }
         cache.mark(&self.url, &self.base, &self.place, self.born).await;
         Ok(())
     }

@@ -4,7 +4,9 @@ pub mod blocks;
 pub mod fill;
 pub mod key;
 pub mod lay;
+mod often;
 pub mod pieces;
+pub mod search;
 pub mod stored;
 
 use std::hash::{BuildHasher, RandomState};
@@ -33,6 +35,8 @@ pub struct Cache {
     /// Two fills of one URL must not lose each other's variant.
     marking: tokio::sync::Mutex<()>,
     versions: AtomicU64,
+    searches: search::Searches,
+    often: often::Often,
 }
 
 /// What a request found.
@@ -90,7 +94,8 @@ impl Cache {
     pub fn new(store: Store<Stored>) -> Self {
         // Version ids must not repeat after a restart, or an encoded form could meet another body's head.
         let versions = AtomicU64::new(RandomState::new().hash_one(std::process::id()));
-        Self { store, marking: tokio::sync::Mutex::new(()), versions }
+        let (searches, often) = (search::Searches::default(), often::Often::default());
+        Self { store, marking: tokio::sync::Mutex::new(()), versions, searches, often }
     }
 
     /// The store below.
@@ -169,6 +174,24 @@ impl Cache {
         best.map(used)
     }
 
+    /// An answer stored for another URL that says that it is this one's, too (No-Vary-Search). Never one that is older
+    /// than a purge of the URL asked for: what holds for the one holds for the other.
+    pub async fn lookup_alike(&self, wanted: &Wanted<'_>) -> Option<Hit<Stored>> {
+        let other = self.searches.other(wanted.url).filter(|_| wanted.base.is_empty())?;
+        let hit = self.lookup(&Wanted { url: &other, ..*wanted }).await.hit?;
+        // The blocks of a large answer lie under its own URL: whoever asks for another fetches that.
+        let answer = hit.entry.head().answer().filter(|answer| answer.blocks.is_none())?;
+        let alike = search::answers(&answer.headers, &other, wanted.url)
+            && !self.store.purged_since(wanted.url, hit.entry.born());
+        alike.then_some(hit)
+    }
+
+    /// Whether something stored may answer a request for `url`, of its own or of another URL: no is certain.
+    #[must_use]
+    pub fn may_answer(&self, url: &str) -> bool {
+        self.store.may_hold(url) || self.searches.may_answer(url)
+    }
+
     /// [`Cache::derived`] as far as memory tells.
     #[must_use]
     pub fn derived_now(&self, url: &str, variant: &str, of: &Answer) -> Option<Hit<Stored>> {
@@ -224,7 +247,11 @@ impl Cache {
         if !variants.add(names.as_str(), &place.variant, place.language.as_deref()) {
             return;
         }
-        let uses = |variant: &str| self.uses(url, variant, Uses::count);
+        self.often.add(KeyRef::new(url, &place.variant).hash());
+        let uses = |variant: &str| {
+            let stored = self.often.count(KeyRef::new(url, variant).hash());
+            stored.saturating_add(self.uses(url, variant, Uses::count))
+        };
         while let Some(least) = variants.overflow(SPECS_MAX, VARIANTS_MAX, uses) {
             self.store.remove(KeyRef::new(url, &least));
             for coding in Coding::ENCODED {

@@ -243,17 +243,36 @@ impl Pool {
     /// [`Kind::ConnectRefused`], [`Kind::ConnectTimeout`], [`Kind::Tls`], [`Kind::TlsCertificate`],
     /// [`Kind::ClosedEarly`], [`Kind::FirstByteTimeout`], [`Kind::BadAnswer`], [`Kind::RequestBody`].
     pub async fn send(&self, head: request::Parts, body: Body) -> Result<Answer, Error> {
+        self.send_over(head, body, false).await
+    }
+
+    /// [`Pool::send`] for a request whose answer is stored: one with a body goes over a connection that carried no other,
+    /// so that nobody's unread body is taken for it.
+    ///
+    /// # Errors
+    /// As [`Pool::send`].
+    pub async fn send_to_store(&self, head: request::Parts, body: Body) -> Result<Answer, Error> {
+        let fresh = !http_body::Body::is_end_stream(&body);
+        self.send_over(head, body, fresh).await
+    }
+
+    async fn send_over(&self, head: request::Parts, body: Body, fresh: bool) -> Result<Answer, Error> {
         self.shared.counters.requests.add();
-        let sent = self.send_twice_at_most(head, body).await;
+        let sent = self.send_twice_at_most(head, body, fresh).await;
         sent.map_err(|error| Error { retry: Retry::Never, ..error })
     }
 
-    async fn send_twice_at_most(&self, head: request::Parts, body: Body) -> Result<Answer, Error> {
+    async fn send_twice_at_most(
+        &self,
+        head: request::Parts,
+        body: Body,
+        fresh: bool,
+    ) -> Result<Answer, Error> {
         let config = &self.shared.config;
         let nowhere = || Error::node(Kind::NoEndpoint, "no endpoint is configured");
         let first = self.balance.pick(None).ok_or_else(nowhere)?;
         let Failed { error, request } =
-            match exchange::attempt(first, upload::frame(head, body), false, config).await {
+            match exchange::attempt(first, upload::frame(head, body), fresh, config).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };

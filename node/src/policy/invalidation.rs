@@ -2,8 +2,9 @@
 
 use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
+use larder_store::TAGS_MAX;
 
-use super::reference;
+use super::{reference, tags};
 
 /// Whether the stored answers for the request's URL must go: the method is not known to be safe (RFC 9110 9.2.1) and
 /// the answer is no error, 2xx or 3xx.
@@ -39,6 +40,23 @@ pub fn targets(base: &str, response: &HeaderMap) -> Vec<String> {
     found
 }
 
+/// The groups of `base`'s origin that the answer to an unsafe method invalidates, whatever its status (RFC 9875 3), as
+/// the store knows them.
+#[must_use]
+pub fn groups(base: &str, method: &Method, response: &HeaderMap) -> Vec<String> {
+    if is_safe(method) || !response.contains_key(CACHE_GROUP_INVALIDATION) {
+        return Vec::new();
+    }
+    let origin = tags::origin_of(base);
+    let mut found = tags::strings(response, CACHE_GROUP_INVALIDATION).unwrap_or_default();
+    found.sort_unstable();
+    found.dedup();
+    found.truncate(TAGS_MAX);
+    found.iter().map(|name| tags::group(origin, name)).collect()
+}
+
+const CACHE_GROUP_INVALIDATION: &str = "cache-group-invalidation";
+
 #[cfg(test)]
 mod tests {
     use super::super::fields;
@@ -63,6 +81,36 @@ mod tests {
         ] {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
             assert_eq!(invalidates(&method, StatusCode::from_u16(status).unwrap()), expected, "{rule}");
+        }
+    }
+
+    #[test]
+    fn groups_of_the_same_origin() {
+        for (rule, method, lines, expected) in [
+            (
+                "9875 3",
+                "POST",
+                "Cache-Group-Invalidation: \"b\";x, \"a\"",
+                &["group http://a:80 a", "group http://a:80 b"][..],
+            ),
+            ("9875 3: must be ignored for a safe method", "GET", "Cache-Group-Invalidation: \"a\"", &[]),
+            ("10008: safe", "QUERY", "Cache-Group-Invalidation: \"a\"", &[]),
+            (
+                "9651 4.2: a field that does not parse is ignored",
+                "POST",
+                "Cache-Group-Invalidation: \"a\", b",
+                &[],
+            ),
+            (
+                "each once",
+                "PUT",
+                "Cache-Group-Invalidation: \"a\"|Cache-Group-Invalidation: \"a\"",
+                &["group http://a:80 a"],
+            ),
+            ("nothing said", "DELETE", "Cache-Groups: \"a\"", &[]),
+        ] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            assert_eq!(groups("http://a:80/b", &method, &fields(lines)), expected, "{rule}");
         }
     }
 

@@ -13,6 +13,8 @@
 //! keying      what tells answers apart as a site declares it: query, cookies, device
 //! overrides   what a site's rule says against its origin's word
 //! negotiate   fields of preference reduced to what a site declares (RFC 9110 12.5)
+//! query       the key of a QUERY (RFC 10008)
+//! search      which differences in a query do not matter (No-Vary-Search)
 //! upstream    which fields of a request an origin does not get as they were sent
 //! invalidation  what an unsafe method makes wrong (RFC 9111 4.4)
 //! keeping     which answers stay when the disk runs out of room
@@ -31,6 +33,8 @@ pub mod negotiate;
 pub mod overrides;
 pub mod partial;
 pub mod pattern;
+pub mod query;
+pub mod search;
 pub mod serving;
 pub mod storing;
 pub mod targeted;
@@ -46,6 +50,8 @@ mod differential;
 mod etag;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod model;
 mod reference;
 mod structured;
 pub mod tags;

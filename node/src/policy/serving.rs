@@ -146,6 +146,12 @@ pub fn only_if_cached(config: &Config, request: &HeaderMap) -> bool {
     config.client_directives && client(config, request).is_some_and(|client| client.only_if_cached)
 }
 
+/// Whether the client wants the bytes as the origin made them (RFC 9111 5.2.1.6).
+#[must_use]
+pub fn no_transform(config: &Config, request: &HeaderMap) -> bool {
+    config.client_directives && client(config, request).is_some_and(|client| client.no_transform)
+}
+
 /// The client's directives where they count and are there at all.
 fn client(config: &Config, request: &HeaderMap) -> Option<Directives> {
     let present = request.contains_key(CACHE_CONTROL) || request.contains_key(PRAGMA);

@@ -96,9 +96,10 @@ fn judge(
     if response.contains_key(SET_COOKIE) && !may_drop_cookie(config, directives) {
         return Err(NotStored::SetCookie);
     }
+    let everyones = own && outlives_its_fetch(response, &said);
     match () {
-        () if !explicit && exchange.authorization => Err(NotStored::Authorization),
-        () if !own && request.contains_key(COOKIE) && !config.keying.counts_cookies() => {
+        () if !(ruled || everyones) && exchange.authorization => Err(NotStored::Authorization),
+        () if !everyones && request.contains_key(COOKIE) && !config.keying.counts_cookies() => {
             Err(NotStored::Cookie)
         }
         () if ruled || is_reusable(config, response, &said) => Ok(()),
@@ -107,13 +108,26 @@ fn judge(
     }
 }
 
+/// Whether the answer may be given to anybody without asking, at least for a moment, by its origin's own word. What must
+/// be asked about each time may be different for each who asks, and a waiting crowd or a failing origin would show one
+/// user's to another.
+fn outlives_its_fetch(response: &HeaderMap, said: &Said) -> bool {
+    let lifetime = said.directives.s_maxage.or(said.directives.max_age);
+    let lives = match lifetime {
+        Some(lifetime) => lifetime > 0,
+        None => !said.targeted && response.contains_key(DATE) && expires_later(response),
+    };
+    lives && !said.directives.no_cache
+}
+
 /// Names the rule of section 3 that the exchange fails.
 fn why_not(exchange: &Exchange) -> NotStored {
+    let for_all = exchange.public || exchange.must_revalidate || exchange.s_maxage.is_some();
     match () {
         () if exchange.request_no_store => NotStored::RequestNoStore,
         () if exchange.no_store => NotStored::NoStore,
         () if exchange.private => NotStored::Private,
-        () if exchange.authorization => NotStored::Authorization,
+        () if exchange.authorization && !for_all => NotStored::Authorization,
         () => NotStored::NoFreshness,
     }
 }

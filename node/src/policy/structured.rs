@@ -12,7 +12,9 @@ pub(super) enum Item {
     Token(Vec<u8>),
     /// A string, escapes undone.
     Text(Vec<u8>),
-    /// Any other type: decimal, byte sequence, date, display string, inner list.
+    /// An inner list.
+    List(Vec<Item>),
+    /// Any other type: decimal, byte sequence, date, display string.
     Other,
 }
 
@@ -32,6 +34,30 @@ pub(super) fn dictionary(text: &[u8]) -> Option<Vec<(Vec<u8>, Item)>> {
         input.parameters()?;
         members.retain(|(earlier, _)| *earlier != key);
         members.push((key, item));
+        input.skip(b" \t");
+        if input.0.is_empty() {
+            break;
+        }
+        if !input.take(b',') {
+            return None;
+        }
+        input.skip(b" \t");
+        if input.0.is_empty() {
+            return None;
+        }
+    }
+    Some(members)
+}
+
+/// The members of a list of strings (RFC 9651 3.1 and 3.3.3), or `None` if it is none. Their parameters are checked and
+/// forgotten.
+pub(super) fn strings(text: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut input = Input(text);
+    let mut members = Vec::new();
+    input.skip(b" ");
+    while !input.0.is_empty() {
+        members.push(input.text()?);
+        input.parameters()?;
         input.skip(b" \t");
         if input.0.is_empty() {
             break;
@@ -93,12 +119,13 @@ impl<'a> Input<'a> {
 
     fn inner_list(&mut self) -> Option<Item> {
         self.take(b'(');
+        let mut items = Vec::new();
         loop {
             self.skip(b" ");
             if self.take(b')') {
-                return Some(Item::Other);
+                return Some(Item::List(items));
             }
-            self.bare_item()?;
+            items.push(self.bare_item()?);
             self.parameters()?;
             if !matches!(self.0.first(), Some(b' ' | b')')) {
                 return None;
@@ -205,13 +232,35 @@ mod tests {
             ("a=1, b=2, a=3", "b=Integer(2) a=Integer(3)"),
             ("a=-7;p;q=\"x\"", "a=Integer(-7)"),
             ("a;p, b", "a=Boolean(true) b=Boolean(true)"),
-            ("a=1.5, b=:YQ==:, c=@12, d=(1 \"x\";p), e=()", "a=Other b=Other c=Other d=Other e=Other"),
+            ("a=1.5, b=:YQ==:, c=@12", "a=Other b=Other c=Other"),
+            ("d=(1 ?0;p), e=()", "d=List([Integer(1), Boolean(false)]) e=List([])"),
             ("*k=999999999999999", "*k=Integer(999999999999999)"),
         ] {
             assert_eq!(shown(text).as_deref(), Some(expected), "{text:?}");
         }
         assert_eq!(dictionary(b"a=x"), Some(vec![(b"a".to_vec(), Item::Token(b"x".to_vec()))]));
         assert_eq!(dictionary(b"a=\"x\\\"\""), Some(vec![(b"a".to_vec(), Item::Text(b"x\"".to_vec()))]));
+    }
+
+    #[test]
+    fn lists_of_strings() {
+        for (text, expected) in [
+            ("", Some("")),
+            ("\"a\"", Some("a")),
+            ("\"a b\";x;y=1 ,\t\"c\\\"\"", Some("a b|c\"")),
+            ("\"a\",", None),
+            ("\"a\" \"b\"", None),
+            ("a", None),
+            ("\"a\", 1", None),
+            ("(\"a\")", None),
+            ("\"a", None),
+            ("\"\u{e9}\"", None),
+        ] {
+            let found = strings(text.as_bytes());
+            let found = found
+                .map(|all| all.iter().map(|one| String::from_utf8_lossy(one)).collect::<Vec<_>>().join("|"));
+            assert_eq!(found.as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn structured(response: &HeaderMap, target: &HeaderName) -> Option<Directives> {
             }
             _ if is_time(key) => return None,
             Item::Token(text) | Item::Text(text) => found.add_response(key, &Argument::Token(text)),
-            Item::Other => found.add_response(key, &Argument::None),
+            Item::List(_) | Item::Other => found.add_response(key, &Argument::None),
         }
     }
     Some(found)

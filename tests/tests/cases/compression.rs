@@ -164,3 +164,12 @@ async fn head_of_a_compressible_page_agrees_with_get() {
     assert_eq!(head.get("content-encoding"), get.get("content-encoding"));
     assert_eq!(head.body.len(), 0);
 }
+
+#[tokio::test]
+async fn a_client_may_want_the_bytes_as_they_are() {
+    let s = stage("a request with no-transform gets the form that the origin made").await;
+    s.warm("/a").await;
+    let plain = s.ask(ask("gzip").with("cache-control", "no-transform")).await;
+    assert!(plain.hit() && plain.get("content-encoding").is_none(), "RFC 9111 5.2.1.6");
+    assert_eq!(s.ask(ask("gzip")).await.get("content-encoding"), Some("gzip"));
+}

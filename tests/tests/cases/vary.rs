@@ -276,9 +276,7 @@ async fn a_flood_of_variants_leaves_the_hot_ones() {
             hits += u64::from(answer.hit());
         }
     }
-    let warm = asked - 20;
+    // Twice each, until it is known that they come back.
+    let warm = asked - 40;
     assert!(hits * 100 >= warm * 95, "{hits} hits of {warm}");
-    let stored = s.node.ask_admin(Ask::get("/cache?url=http://www.example.com/a")).await;
-    let stored: serde_json::Value = serde_json::from_slice(&stored.body).unwrap();
-    println!("{}", &stored.to_string()[..200]);
 }

@@ -246,6 +246,14 @@ fn how_long_an_answer_is_kept() {
 }
 
 #[test]
+fn no_transform_counts_where_clients_do() {
+    let request = fields("Cache-Control: max-stale, No-Transform");
+    assert!(no_transform(&Config::default(), &request), "5.2.1.6");
+    assert!(!no_transform(&Config::default(), &fields("Cache-Control: no-cache")));
+    assert!(!no_transform(&Config { client_directives: false, ..Config::default() }, &request));
+}
+
+#[test]
 fn only_if_cached_counts_where_clients_do() {
     let request = fields("Cache-Control: Only-If-Cached");
     assert!(only_if_cached(&Config::default(), &request), "5.2.1.7");
