@@ -8,7 +8,8 @@ use larder_store::{KeyRef, Seq, Standing, Writer};
 
 use super::blocks::InBlocks;
 use super::fill::{commit, pour};
-use super::stored::{Answer, Stored, Uses};
+use super::stored::{Answer, Stored};
+use super::uses::Uses;
 use super::{Cache, Entry, Place};
 use crate::clock::Timestamp;
 use crate::http::Body;

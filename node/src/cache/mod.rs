@@ -8,6 +8,7 @@ mod often;
 pub mod pieces;
 pub mod search;
 pub mod stored;
+pub mod uses;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use crate::limits::VARIANTS_MAX;
 use crate::policy::vary::{self, Selecting, VaryNames};
 use crate::status::Forward;
 use crate::transform::compress::Coding;
-use stored::{Answer, Stored, Uses, Variants};
+use stored::{Answer, Stored, Variants};
+use uses::Uses;
 
 /// A stored answer of the node.
 pub type Entry = larder_store::Entry<Stored>;

@@ -13,13 +13,13 @@
 //! Integers are little endian, times are milliseconds. The store checks the whole for damage before it is decoded.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use larder_store::{Head, Standing};
 
 use super::blocks::{Block, InBlocks};
+use super::uses::Uses;
 use crate::clock::Timestamp;
 use crate::policy::freshness::Freshness;
 use crate::transform::compress::Coding;
@@ -64,39 +64,6 @@ pub struct Answer {
     pub uses: Uses,
     /// Where it stands when the disk runs out of room; `None` for one read from disk, whose record says it.
     pub standing: Option<Standing>,
-}
-
-/// A count of uses that is kept in memory only and halved now and then, so that it says "lately".
-#[derive(Debug, Default)]
-pub struct Uses(AtomicU8);
-
-impl Uses {
-    /// Above it nothing is counted: a variant in constant use writes to no shared line of memory.
-    const ENOUGH: u8 = 100;
-
-    /// Counts one more.
-    pub fn note(&self) {
-        if self.0.load(Ordering::Relaxed) < Self::ENOUGH {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// How many, lately.
-    #[must_use]
-    pub fn count(&self) -> u8 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Halves them.
-    pub fn fade(&self) {
-        self.0.store(self.count() / 2, Ordering::Relaxed);
-    }
-}
-
-impl Clone for Uses {
-    fn clone(&self) -> Self {
-        Self(AtomicU8::new(self.count()))
-    }
 }
 
 /// The secondary keys of a URL (RFC 9111 4.1).
@@ -483,15 +450,6 @@ mod tests {
             "of equals the oldest, never the newest"
         );
         assert_eq!(variants.known, ["a".into(), "c".into(), Box::<str>::from("d")]);
-    }
-
-    #[test]
-    fn uses_say_lately() {
-        let uses = Uses::default();
-        (0..1000).for_each(|_| uses.note());
-        assert_eq!(uses.count(), Uses::ENOUGH);
-        uses.fade();
-        assert_eq!((uses.count(), uses.clone().count()), (50, 50));
     }
 
     #[test]
