@@ -183,6 +183,9 @@ pub const CACHE_TIER_BYTES_MIN: u64 = 64 * KIB as u64;
 pub const MEMORY_OBJECT_BYTES_MAX: u64 = 8 * MIB as u64;
 /// Threads that read and write the disk by default.
 pub const IO_THREADS: usize = 4;
+/// Bytes a second of bodies on disk that are compared with their checksums, where the configuration says nothing: a
+/// tenth of what a slow disk reads.
+pub const SCRUB_BYTES: u64 = 10 * MIB as u64;
 /// Share of the disk that pinned objects may take, percent, where the configuration says nothing.
 pub const PINNED_MAX_PERCENT: u8 = 20;
 

@@ -27,6 +27,10 @@ pub struct Config {
     pub shares: Vec<Share>,
     /// Percent of the disk that may be pinned; what is above is as if it were not.
     pub pinned_max: u8,
+    /// Bytes a second of bodies on disk that are compared with their checksums in the background; 0 = none.
+    pub scrub: u64,
+    /// Bytes that stay free on the file system: below it nothing is stored and the cache makes room. 0 = not looked at.
+    pub free_min: u64,
     /// How purges are remembered.
     pub purges: Purges,
 }
@@ -73,6 +77,8 @@ impl Config {
             admission: Admission::Auto,
             shares: Vec::new(),
             pinned_max: 20,
+            scrub: 0,
+            free_min: 0,
         }
     }
 }

@@ -239,7 +239,8 @@ impl<H> Entry<H> {
         Self { standing, ..self }
     }
 
-    pub(crate) const fn standing(&self) -> Standing {
+    /// Where it stands when the disk runs out of room.
+    pub const fn standing(&self) -> Standing {
         self.standing
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::limits::{FOLD_AGE, SWEEP_EVERY};
+use crate::limits::{FOLD_AGE, SCRUB_REST, SWEEP_EVERY};
 
 /// What tests may turn. Not for production: the defaults are what the store's promises rest on.
 #[derive(Debug, Clone)]
@@ -18,11 +18,13 @@ pub struct Seams {
     pub fold_age: Duration,
     /// Time between two sweeps.
     pub sweep_every: Duration,
+    /// Time between two passes of the scrub, and before the first if that is shorter than usual.
+    pub scrub_rest: Duration,
 }
 
 impl Default for Seams {
     fn default() -> Self {
-        Self { faults: Arc::default(), fold_age: FOLD_AGE, sweep_every: SWEEP_EVERY }
+        Self { faults: Arc::default(), fold_age: FOLD_AGE, sweep_every: SWEEP_EVERY, scrub_rest: SCRUB_REST }
     }
 }
 
@@ -35,6 +37,8 @@ pub struct Faults {
     hang: Mutex<bool>,
     released: Condvar,
     hangs: AtomicBool,
+    /// Bytes that the file system is said to have free, plus one; 0: the truth.
+    free: AtomicU64,
 }
 
 impl Faults {
@@ -54,6 +58,15 @@ impl Faults {
         *self.hang.lock() = on;
         self.hangs.store(on, Ordering::SeqCst);
         self.released.notify_all();
+    }
+
+    /// Lets the file system have so many bytes free; `None`: what it really has.
+    pub fn set_free(&self, bytes: Option<u64>) {
+        self.free.store(bytes.map_or(0, |bytes| bytes + 1), Ordering::SeqCst);
+    }
+
+    pub(crate) fn free(&self) -> Option<u64> {
+        self.free.load(Ordering::Relaxed).checked_sub(1)
     }
 
     /// Calls made so far.

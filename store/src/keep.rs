@@ -14,7 +14,7 @@ impl<H: Head> Shared<H> {
     /// Into memory now, to disk behind.
     pub(crate) fn keep_now(self: &Arc<Self>, locked: &mut Locked<'_, H>, entry: &Arc<Entry<H>>) {
         self.memory.insert(Arc::clone(entry));
-        let Some(disk) = &self.disk else { return };
+        let Some(disk) = self.disk() else { return };
         let hash = entry.key().hash();
         let fits = disk.healthy() && entry.len() <= self.config.object_max;
         // What is there already was let in before.
@@ -53,7 +53,7 @@ impl<H: Head> Shared<H> {
     #[cold]
     pub(crate) fn prove(self: &Arc<Self>, entry: &Arc<Entry<H>>) {
         entry.prove(true);
-        let (Some(disk), Tier::Memory) = (&self.disk, entry.tier()) else { return };
+        let (Some(disk), Tier::Memory) = (self.disk(), entry.tier()) else { return };
         let hash = entry.key().hash();
         if entry.lies_somewhere() || entry.len() > self.config.object_max || !disk.healthy() {
             // One that does not lie there because the disk was resting gets another chance.

@@ -61,6 +61,7 @@
 //! behind     in memory, on its way to disk     upkeep    sweeps that carry purges out
 //! admission  what goes to disk                 standing  what may be evicted
 //! disk/      order of writes; content (cacache), index (sled), record, slots, blocks, keeper, pool, recover, reclaim
+//! scrub      bodies compared in the background
 //! purge/     selectors (always compiled); tables (epochs), journal, ledger
 //! ```
 //! It starts threads of its own (I/O, index, journal, upkeep) and needs no Tokio runtime features; nothing that is called
@@ -103,6 +104,8 @@ mod reader;
 #[cfg(feature = "engine")]
 #[doc(hidden)]
 pub mod replay;
+#[cfg(feature = "engine")]
+mod scrub;
 #[cfg(feature = "engine")]
 mod standing;
 #[cfg(feature = "engine")]

@@ -85,6 +85,10 @@ pub(crate) const STALL: Duration = Duration::from_secs(3);
 pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(3);
 /// Write errors in a row after which the disk steps back.
 pub(crate) const STEP_BACK_AFTER: u32 = 3;
+/// Time between the start and the first look at all bodies: after a restart there is enough to read.
+pub(crate) const SCRUB_START: Duration = Duration::from_secs(60);
+/// Time between two looks at all bodies: rot is slow.
+pub(crate) const SCRUB_REST: Duration = Duration::from_secs(6 * 3600);
 /// Time it then rests before the next try.
 pub(crate) const STEP_BACK: Duration = Duration::from_secs(3);
 

@@ -57,7 +57,13 @@ counters! {
     swept,
     /// Files without a record removed.
     orphans,
-    /// Times the disk stepped back after errors.
+    /// Bytes of bodies on disk that were read to be compared with their checksums.
+    scrubbed_bytes,
+    /// Times that all bodies on disk were.
+    scrub_passes,
+    /// Entries that were found damaged so, and removed.
+    scrub_damaged,
+    /// Times the disk stepped back after errors or for want of space.
     steps_back,
 }
 
@@ -98,6 +104,8 @@ pub struct Stats {
     pub seq: u64,
     /// Whether the disk takes new entries. No as well when the store had to be opened without its disk.
     pub disk_healthy: bool,
+    /// Entries that the scrub has seen in its last or present pass.
+    pub scrub_seen: u64,
     /// What has happened.
     pub events: Events,
 }

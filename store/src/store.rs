@@ -77,6 +77,7 @@ impl<H: Head> Store<H> {
             counters,
             loads: Mutex::default(),
             closing: false.into(),
+            scrubbed: 0.into(),
             surveying: Mutex::default(),
             config,
         });
@@ -111,7 +112,7 @@ impl<H: Head> Store<H> {
         let config = &shared.config;
         let fill = Fill::new(
             Arc::clone(&shared.flight),
-            shared.disk.clone(),
+            shared.disk().cloned(),
             config.memory_object_max,
             config.object_max,
             length,
@@ -158,6 +159,12 @@ impl<H: Head> Store<H> {
         let tables = &self.0.tables;
         let (verdict, _) = tables.verdict(url, &[], born.0, born.0);
         verdict.dead || verdict.expired || born.0 < tables.floor()
+    }
+
+    /// Whether there is an entry of this key on disk, besides one in memory.
+    #[must_use]
+    pub fn on_disk(&self, key: KeyRef<'_>) -> bool {
+        self.0.disk().is_some_and(|disk| disk.slot(key.hash()).is_some())
     }
 
     /// Forgets one entry, here and now; the disk follows behind.
@@ -220,7 +227,7 @@ impl<H: Head> Store<H> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let shared = &self.0;
-        let disk = shared.disk.as_ref();
+        let disk = shared.disk();
         Stats {
             memory_objects: shared.memory.objects(),
             memory_bytes: shared.memory.bytes(),
@@ -234,13 +241,14 @@ impl<H: Head> Store<H> {
             purge_selectors: shared.tables.len() as u64,
             seq: shared.tables.seq().0,
             disk_healthy: disk.map_or(shared.config.disk == 0, |disk| disk.healthy()),
+            scrub_seen: shared.scrubbed.load(Ordering::Relaxed),
             events: shared.counters.snapshot(),
         }
     }
 
     /// Sets anew who has which part of the disk, and what percentage of it may be pinned.
     pub fn arrange(&self, shares: &[Share], pinned_max: u8) {
-        if let Some(disk) = &self.0.disk {
+        if let Some(disk) = self.0.disk() {
             disk.arrange(shares, pinned_max);
         }
     }
@@ -248,7 +256,7 @@ impl<H: Head> Store<H> {
     /// Bytes on disk by share, see [`Config::shares`]; equal bodies count for each of their entries.
     #[must_use]
     pub fn shares(&self) -> Vec<(u16, u64)> {
-        self.0.disk.as_ref().map_or_else(Vec::new, |disk| disk.bytes_by_share())
+        self.0.disk().map_or_else(Vec::new, |disk| disk.bytes_by_share())
     }
 
     /// Writes out what waits and ends the threads, within a few seconds. The directory can be opened again afterwards.
@@ -256,7 +264,7 @@ impl<H: Head> Store<H> {
         let shared = &self.0;
         shared.closing.store(true, Ordering::Relaxed);
         let _ = shared.ledger.close().await;
-        if let Some(disk) = &shared.disk {
+        if let Some(disk) = shared.disk() {
             disk.close();
             let _ = disk.ended().await;
         }
@@ -334,14 +342,14 @@ fn survey<H: Head>(shared: &Shared<H>, purge: &Purge) -> Survey {
         verdict.dead || verdict.expired
     };
     let mut survey = Survey::default();
-    let on_disk = |hash| shared.disk.as_ref().is_some_and(|disk| disk.slot(hash).is_some());
+    let on_disk = |hash| shared.disk().is_some_and(|disk| disk.slot(hash).is_some());
     shared.memory.each(|entry| {
         let alive = !on_disk(entry.key().hash()) && entry.check(&shared.tables).is_some();
         if alive && meant(entry.key().url(), entry.tags()) {
             survey.add(entry.len());
         }
     });
-    let Some(disk) = &shared.disk else { return survey };
+    let Some(disk) = shared.disk() else { return survey };
     for slot in disk.each_shard().flatten() {
         let floor = shared.tables.floor();
         let Ok(Some(bytes)) = disk.record(slot.hash) else { continue };

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -40,6 +40,8 @@ pub(crate) struct Shared<H: Head> {
     pub(crate) counters: Arc<Counters>,
     pub(crate) loads: Mutex<Loads<H>>,
     pub(crate) closing: AtomicBool,
+    /// Entries seen in this pass of the scrub.
+    pub(crate) scrubbed: AtomicU64,
     /// Held while a survey walks.
     pub(crate) surveying: Mutex<()>,
 }
@@ -48,12 +50,16 @@ pub(crate) struct Shared<H: Head> {
 type Loads<H> = HashMap<u128, Vec<oneshot::Sender<Option<Arc<Entry<H>>>>>, Straight>;
 
 impl<H: Head> Shared<H> {
+    pub(crate) fn disk(&self) -> Option<&Arc<Disk>> {
+        self.disk.as_ref()
+    }
+
     /// What is known without the disk.
     pub(crate) fn peek(self: &Arc<Self>, key: KeyRef<'_>) -> Peek<H> {
         if let Some(hit) = self.hit(key) {
             return Peek::Memory(hit);
         }
-        match &self.disk {
+        match self.disk() {
             Some(disk) if self.slot_alive(disk, key) => Peek::Disk,
             _ => Peek::Absent,
         }
@@ -64,7 +70,7 @@ impl<H: Head> Shared<H> {
         match entry.state(&self.tables) {
             State::Alive { expired } if !entry.broken() => {
                 let tier = entry.tier();
-                match (tier, &self.disk) {
+                match (tier, self.disk()) {
                     (Tier::Disk, Some(disk)) => {
                         Counters::add(&self.counters.disk_hits);
                         disk.touch(key.hash());
@@ -94,7 +100,7 @@ impl<H: Head> Shared<H> {
 
     /// Memory, then disk, then promote.
     pub(crate) async fn load(self: &Arc<Self>, key: KeyRef<'_>) -> Load<H> {
-        let disk = match (self.peek(key), &self.disk) {
+        let disk = match (self.peek(key), self.disk()) {
             (Peek::Memory(hit), _) => return Load::Hit(hit),
             (Peek::Disk, Some(disk)) => disk,
             _ => {
@@ -140,7 +146,7 @@ impl<H: Head> Shared<H> {
         drop(loads);
         let shared = Arc::clone(self);
         let started = disk.read_job(move || {
-            let read = || shared.disk.as_ref().and_then(|disk| shared.read_entry(disk, hash));
+            let read = || shared.disk().and_then(|disk| shared.read_entry(disk, hash));
             let found = catch_unwind(AssertUnwindSafe(read)).unwrap_or_default();
             let waiting = shared.loads.lock().remove(&hash).unwrap_or_default();
             waiting.into_iter().for_each(|waiting| drop(waiting.send(found.clone())));
@@ -282,7 +288,7 @@ impl<H: Head> Shared<H> {
         &self,
         work: impl FnOnce(&Arc<Disk>) -> Result<R, NotKept> + Send + 'static,
     ) -> Result<R, NotKept> {
-        let disk = self.disk.as_ref().ok_or(NotKept::TooLarge)?;
+        let disk = self.disk().ok_or(NotKept::TooLarge)?;
         let (done, answer) = oneshot::channel();
         let mine = Arc::clone(disk);
         if !disk.write_job(move || drop(done.send(work(&mine)))) {
@@ -301,7 +307,7 @@ impl<H: Head> Shared<H> {
         let key = entry.key();
         let waiting = locked.get(key.hash()).map(|entry| entry.born());
         let memory = self.memory.get(key.as_ref()).map(|entry| entry.born());
-        let disk = self.disk.as_ref().and_then(|disk| disk.slot(key.hash())).map(|slot| Seq(slot.born));
+        let disk = self.disk().and_then(|disk| disk.slot(key.hash())).map(|slot| Seq(slot.born));
         waiting.max(memory).max(disk).is_none_or(|born| born <= entry.born())
     }
 
@@ -311,7 +317,7 @@ impl<H: Head> Shared<H> {
         if locked.get(hash).is_some() {
             return locked.has(entry);
         }
-        match self.disk.as_ref().and_then(|disk| disk.slot(hash)) {
+        match self.disk().and_then(|disk| disk.slot(hash)) {
             Some(slot) => entry.lies_in(slot.version),
             None => self.memory.get(entry.key().as_ref()).is_some_and(|found| Arc::ptr_eq(&found, entry)),
         }
@@ -319,7 +325,7 @@ impl<H: Head> Shared<H> {
 
     /// Writes an entry to disk that waits for it. Blocks.
     pub(crate) fn write_behind(&self, entry: &Arc<Entry<H>>) {
-        let Some(disk) = &self.disk else { return };
+        let Some(disk) = self.disk() else { return };
         if !self.behind.lock().has(entry) {
             return;
         }
@@ -440,7 +446,7 @@ impl<H: Head> Shared<H> {
     pub(crate) fn forget(&self, hash: u128) {
         let mut locked = self.behind.lock();
         locked.remove(hash);
-        if let Some(disk) = &self.disk {
+        if let Some(disk) = self.disk() {
             disk.forget(hash, None);
         }
         self.memory.remove(hash);
@@ -480,7 +486,7 @@ fn store_blocks(disk: &Disk, bytes: &bytes::Bytes) -> Result<Vec<Arc<BlockInfo>>
 
 impl<H: Head> Drop for Shared<H> {
     fn drop(&mut self) {
-        if let Some(disk) = &self.disk {
+        if let Some(disk) = self.disk() {
             disk.close();
         }
     }

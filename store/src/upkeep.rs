@@ -16,6 +16,7 @@ use crate::entry::Head;
 use crate::error::OpenError;
 use crate::fault::Seams;
 use crate::limits::TICK;
+use crate::scrub::Scrubber;
 use crate::stats::Counters;
 use crate::tiers::Shared;
 
@@ -26,11 +27,16 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// Finished sweeps that wait to be old enough.
 const SWEPT_MAX: usize = 1024;
 
-/// Starts both threads; they end when the store is closed or gone.
+/// Starts the threads; they end when the store is closed or gone.
 pub(crate) fn start<H: Head>(shared: &Arc<Shared<H>>, seams: Seams) -> Result<(), OpenError> {
     let named = |name: &str| thread::Builder::new().name(name.into());
     let weak = Arc::downgrade(shared);
     named("larder-tick").spawn(move || repeat(&weak, Shared::tick)).map_err(OpenError::Thread)?;
+    let weak = Arc::downgrade(shared);
+    let mut scrubber = Scrubber::new(seams.scrub_rest);
+    named("larder-scrub")
+        .spawn(move || repeat(&weak, |shared| scrubber.turn(shared)))
+        .map_err(OpenError::Thread)?;
     let weak = Arc::downgrade(shared);
     let mut sweeper = Sweeper { seams, begun: None, swept: VecDeque::new(), clean: 0 };
     named("larder-sweep")
@@ -55,7 +61,7 @@ impl<H: Head> Shared<H> {
     }
 
     fn tick(&self) {
-        let stalled = self.disk.as_ref().is_some_and(|disk| disk.tick());
+        let stalled = self.disk().is_some_and(|disk| disk.tick());
         self.flight.tick(stalled);
         if stalled {
             // Their answers may never come: who waits is told that the disk is busy.
@@ -76,7 +82,7 @@ struct Sweeper {
 
 impl Sweeper {
     fn turn<H: Head>(&mut self, shared: &Shared<H>) {
-        if let Some(disk) = &shared.disk {
+        if let Some(disk) = shared.disk() {
             disk.sweep_orphans(|| shared.open());
         }
         let due = self.begun.is_none_or(|begun| begun.elapsed() >= self.seams.sweep_every);
@@ -107,7 +113,7 @@ fn sweep<H: Head>(shared: &Shared<H>) -> bool {
         }
     });
     dead.iter().for_each(|entry| shared.memory.remove_entry(entry));
-    let Some(disk) = &shared.disk else { return true };
+    let Some(disk) = shared.disk() else { return true };
     // An entry whose record could not be read might be one of those that must go.
     let mut whole = true;
     for slots in disk.each_shard() {

@@ -66,6 +66,12 @@ pub struct Cache {
     /// Which new objects are written to disk: `auto` is all while a tenth of `disk` is free, then those asked for a
     /// second time; `all`; `second` is those asked for a second time, always. Default: `auto`.
     pub disk_admission: Option<DiskAdmission>,
+    /// Bytes a second of bodies on disk that are compared with their checksums in the background, every few hours all
+    /// of them; `0` is none. Default: `10MiB`.
+    pub scrub: Option<Size>,
+    /// Bytes that stay free on the file system of `directory`, and one in a hundred inodes: below that nothing is stored
+    /// and the cache makes room; `0` is not looked at. Default: `0`.
+    pub free_min: Option<Size>,
     /// Share of `disk` that pinned objects may take, in percent. Default: `20`.
     #[schemars(range(min = 0, max = 90))]
     pub pinned_max_percent: Option<u64>,

@@ -71,6 +71,8 @@ fn keep_cache(changes: &mut Vec<String>, old: &Node, new: &mut Node) {
         ("cache.memory", old.cache.memory, &mut new.cache.memory),
         ("cache.disk", old.cache.disk, &mut new.cache.disk),
         ("cache.object_max", old.cache.object_max, &mut new.cache.object_max),
+        ("cache.scrub", old.cache.scrub, &mut new.cache.scrub),
+        ("cache.free_min", old.cache.free_min, &mut new.cache.free_min),
         ("cache.memory_object_max", old.cache.memory_object_max, &mut new.cache.memory_object_max),
     ] {
         if old != *new {

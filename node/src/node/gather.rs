@@ -89,8 +89,17 @@ fn store(control: &Control, out: &mut Samples<'_, '_>) {
         event("purge", events.purges),
         event("swept", events.swept),
         event("orphan", events.orphans),
+        event("scrub_damaged", events.scrub_damaged),
+        event("scrub_pass", events.scrub_passes),
         event("step_back", events.steps_back),
     ];
+    out.gauge("store_scrub_objects", "Objects the scrub has seen in this pass", [([], now.scrub_seen)]);
+    out.counter(
+        "store_scrubbed_bytes",
+        "Bytes on disk compared in the background",
+        [([], events.scrubbed_bytes)],
+    );
+    out.gauge("store_pinned_bytes", "Bytes on disk that are not evicted", [([], now.disk_pinned)]);
     out.counter("store_written_bytes", "Bytes of bodies written to disk", [([], events.written_bytes)]);
     out.counter("store_events", "What happened in the store", all);
 }

@@ -11,6 +11,8 @@ pub(crate) struct Health {
     /// Rests until then, in milliseconds since `start`.
     until: AtomicU64,
     stalled: AtomicBool,
+    /// The file system is short of space.
+    short: AtomicBool,
     /// Second of the last event, plus one.
     spoke: AtomicU64,
     start: Instant,
@@ -22,6 +24,7 @@ impl Health {
             failures: AtomicU32::new(0),
             until: AtomicU64::new(0),
             stalled: AtomicBool::new(false),
+            short: AtomicBool::new(false),
             spoke: AtomicU64::new(0),
             start: Instant::now(),
         }
@@ -32,7 +35,7 @@ impl Health {
     }
 
     fn good_at(&self, now: Duration) -> bool {
-        !self.stalled() && now.as_millis() as u64 >= self.until.load(Ordering::Relaxed)
+        !self.stalled() && !self.short() && now.as_millis() as u64 >= self.until.load(Ordering::Relaxed)
     }
 
     pub(crate) fn success(&self) {
@@ -63,6 +66,15 @@ impl Health {
 
     pub(crate) fn set_stalled(&self, stalled: bool) -> bool {
         self.stalled.swap(stalled, Ordering::Relaxed) != stalled
+    }
+
+    /// Notes whether the file system is short of space; true if that is news.
+    pub(crate) fn set_short(&self, short: bool) -> bool {
+        self.short.swap(short, Ordering::Relaxed) != short
+    }
+
+    pub(crate) fn short(&self) -> bool {
+        self.short.load(Ordering::Relaxed)
     }
 
     pub(crate) fn stalled(&self) -> bool {

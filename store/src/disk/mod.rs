@@ -26,7 +26,7 @@ mod slots;
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -85,6 +85,9 @@ pub(crate) struct Disk {
     above: OnceLock<Box<dyn Above>>,
     /// There may be files that no record knows.
     orphans: AtomicBool,
+    directory: PathBuf,
+    free_min: u64,
+    faults: Arc<Faults>,
     lock: Mutex<Option<File>>,
 }
 
@@ -119,6 +122,9 @@ impl Disk {
             counters,
             above: OnceLock::new(),
             orphans: AtomicBool::new(true),
+            directory: directory.to_owned(),
+            free_min: config.free_min,
+            faults: Arc::clone(faults),
             lock: Mutex::new(Some(found.lock)),
         });
         for hash in found.corrupt {
@@ -197,6 +203,11 @@ impl Disk {
     /// All entries, shard by shard.
     pub(crate) fn each_shard(&self) -> impl Iterator<Item = Vec<Slot>> + '_ {
         (0..Slots::shards()).map(|number| self.slots.shard_copy(number))
+    }
+
+    /// The entries of one of [`Slots::shards`] shards.
+    pub(crate) fn shard(&self, number: usize) -> Vec<Slot> {
+        self.slots.shard_copy(number)
     }
 
     /// The record of an entry, from wherever it is. Blocks.

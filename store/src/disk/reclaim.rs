@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use rustix::fs::statvfs;
+
 use super::Disk;
 use crate::error::NotKept;
 use crate::limits::ROOM_WAIT;
@@ -12,6 +14,8 @@ use crate::stats::Counters;
 const HIGH_WATER: u64 = 98;
 /// Time after which who waits for space looks again.
 const TURN: Duration = Duration::from_millis(20);
+/// Part of the file system's inodes below which it is short of them.
+const INODES_PART: u64 = 100;
 /// Entries evicted ahead in one go.
 const AHEAD: usize = 64;
 
@@ -48,8 +52,44 @@ impl Disk {
         Ok(())
     }
 
+    /// Looks at what the file system has left. Blocks.
+    pub(crate) fn watch_space(&self) {
+        if self.free_min == 0 {
+            return;
+        }
+        let Ok(system) = statvfs(&self.directory) else { return };
+        let free = self.faults.free().unwrap_or_else(|| system.f_bavail.saturating_mul(system.f_frsize));
+        // Some file systems do not count inodes.
+        let inodes_low = system.f_files > 0 && system.f_favail < system.f_files / INODES_PART;
+        // What was short stays so until there is clearly more, or it would come and go with each body.
+        let least = if self.health.short() { self.free_min + self.free_min / 8 } else { self.free_min };
+        let short = free < least || inodes_low;
+        if self.health.set_short(short) {
+            let (free_min, inodes) = (self.free_min, system.f_favail);
+            if short {
+                Counters::add(&self.counters.steps_back);
+                tracing::error!(
+                    free,
+                    free_min,
+                    inodes,
+                    "the file system is short of space: the cache makes room"
+                );
+            } else {
+                tracing::info!(free, free_min, inodes, "the file system has room again");
+            }
+        }
+    }
+
     /// Evicts ahead of need.
     pub(crate) fn reclaim(&self) {
+        if self.health.short() {
+            for _ in 0..AHEAD {
+                if self.evict().is_none() {
+                    break;
+                }
+            }
+            self.keeper.hurry();
+        }
         let space = &self.blocks.space;
         let high = space.budget() / 100 * HIGH_WATER;
         let mut coming = 0;

@@ -177,3 +177,33 @@ async fn another_format_is_set_aside_not_misread() {
     assert!(directory.path().join("other-format/index").exists());
     store.close().await;
 }
+
+#[tokio::test]
+async fn the_scrub_finds_what_has_rotted_before_anybody_asks_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    fill(directory.path()).await;
+    let large =
+        blocks(directory.path()).into_iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    flip(&large, &mut Random(3));
+    for rate in [0, 1 << 30] {
+        let settings = larder_store::Config { scrub: rate, ..config(directory.path(), 4 * MIB, 64 * MIB) };
+        let seams =
+            larder_store::fault::Seams { scrub_rest: std::time::Duration::ZERO, ..Default::default() };
+        let store = Shop::open_with(settings, seams).unwrap();
+        if rate == 0 {
+            put(&store, "more", &body("more", 1000)).await.unwrap();
+            settled(&store);
+            assert_eq!(store.stats().events.scrubbed_bytes, 0, "it is off");
+            store.remove(larder_store::KeyRef::new(&url("more"), ""));
+            store.close().await;
+            continue;
+        }
+        until("it was found", || store.stats().events.scrub_damaged > 0);
+        until("a pass ends", || store.stats().events.scrub_passes > 1);
+        let stats = store.stats();
+        assert_eq!((stats.events.scrub_damaged, stats.disk_objects), (1, PATHS - 1), "{stats:?}");
+        assert!(stats.events.scrubbed_bytes > 2 * MIB && stats.scrub_seen <= PATHS);
+        assert_eq!(readable(&store).await, PATHS - 1);
+        store.close().await;
+    }
+}

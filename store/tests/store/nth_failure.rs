@@ -10,7 +10,12 @@ use larder_store::{KeyRef, OpenError, PurgeError, Selector, Store};
 use crate::support::*;
 
 fn try_open(directory: &std::path::Path, faults: &Arc<Faults>) -> Option<Shop> {
-    let seams = Seams { faults: Arc::clone(faults), fold_age: Duration::ZERO, sweep_every: Duration::ZERO };
+    let seams = Seams {
+        faults: Arc::clone(faults),
+        fold_age: Duration::ZERO,
+        sweep_every: Duration::ZERO,
+        ..Seams::default()
+    };
     match Store::open_with(config(directory, 4 * MIB, 64 * MIB), seams) {
         Ok(store) => Some(store),
         Err(OpenError::Directory { .. }) => None,

@@ -256,3 +256,31 @@ async fn a_share_and_what_is_pinned_outlast_a_flood_and_a_restart() {
     }
     store.close().await;
 }
+
+#[tokio::test]
+async fn a_file_system_short_of_space_is_left_alone_until_there_is_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let settings = Config { free_min: 100 * MIB, ..config(directory.path(), 2 * MIB, 64 * MIB) };
+    let store = open_with(settings, &faults);
+    faults.set_free(Some(200 * MIB));
+    for number in 0..20 {
+        let path = format!("n{number}");
+        put(&store, &path, &body(&path, 64 * KIB)).await.unwrap();
+    }
+    settled(&store);
+    faults.set_free(Some(99 * MIB));
+    until("the store steps back", || !store.stats().disk_healthy);
+    until("it makes room", || store.stats().disk_objects == 0 && store.stats().disk_bytes == 0);
+    put(&store, "meanwhile", &body("meanwhile", KIB)).await.unwrap();
+    assert!(get(&store, "meanwhile").await.is_some(), "from memory");
+    faults.set_free(Some(105 * MIB));
+    std::thread::park_timeout(std::time::Duration::from_millis(10));
+    assert!(!store.stats().disk_healthy, "a little more is not enough");
+    faults.set_free(Some(120 * MIB));
+    until("it comes back", || store.stats().disk_healthy);
+    assert!(get(&store, "meanwhile").await.is_some());
+    until("what was asked for meanwhile goes to disk", || store.stats().disk_objects == 1);
+    assert_eq!(store.stats().events.steps_back, 1);
+    store.close().await;
+}

@@ -42,7 +42,12 @@ pub(crate) fn open(directory: &Path, memory: u64, disk: u64) -> Shop {
 }
 
 pub(crate) fn open_with(config: Config, faults: &Arc<Faults>) -> Shop {
-    let seams = Seams { faults: Arc::clone(faults), fold_age: Duration::ZERO, sweep_every: Duration::ZERO };
+    let seams = Seams {
+        faults: Arc::clone(faults),
+        fold_age: Duration::ZERO,
+        sweep_every: Duration::ZERO,
+        ..Seams::default()
+    };
     Store::open_with(config, seams).unwrap()
 }
 

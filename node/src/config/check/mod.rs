@@ -179,6 +179,8 @@ impl Check<'_> {
             admission: keeping::admission(written.disk_admission),
             pinned_max: written.pinned_max_percent.map_or(limits::PINNED_MAX_PERCENT, keeping::percent),
             shares: Vec::new(),
+            scrub: self.size("cache.scrub", written.scrub.as_ref(), limits::SCRUB_BYTES),
+            free_min: self.size("cache.free_min", written.free_min.as_ref(), 0),
             purges: larder_store::Purges::default(),
         }
     }
