@@ -176,9 +176,8 @@ async fn invalidate(worker: &Worker, exchange: &Exchange, answer: &response::Par
     if selectors.is_empty() {
         return Some(before);
     }
-    let note = r#"{"author":"rfc9111-4.4"}"#;
-    match core.cache.store().purge(&Purge { selectors, soft: false }, note).await {
-        Ok(receipt) => (receipt.seq.0 == before.0 + 1).then_some(receipt.seq),
+    match core.purges.invalidate(Purge { selectors, soft: false }).await {
+        Ok(seq) => (seq.0 == before.0 + 1).then_some(seq),
         Err(error) => {
             tracing::warn!(url = exchange.url, %error, "not invalidated after an unsafe request");
             None

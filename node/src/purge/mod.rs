@@ -262,6 +262,22 @@ impl Purges {
         done.map(|receipt| !receipt.repeated)
     }
 
+    /// Invalidates what an unsafe request has changed. URLs are this node's own affair (RFC 9111 4.4); groups are told to the
+    /// whole fleet, because any of its nodes may hold their members (RFC 9875 3).
+    ///
+    /// # Errors
+    /// [`Failed`]: in force at the most, but not durable.
+    pub async fn invalidate(self: &Arc<Self>, purge: Purge) -> Result<Seq, Failed> {
+        if purge.selectors.iter().any(|selector| matches!(selector, Selector::Tag(_))) {
+            let author = Some("rfc9875".to_owned());
+            let order = Order { id: None, purge, undo: None, dry_run: false, author, reason: None };
+            return self.carry_out(order).await.map(|receipt| Seq(receipt.sequence));
+        }
+        let note = Note { author: Some("rfc9111-4.4".into()), ..Note::default() };
+        let seq = self.ledger.apply(purge, note.encode()).await;
+        seq.map_err(|error| Failed::Store(Arc::new(error)))
+    }
+
     /// Takes a position of its own that purges nothing.
     ///
     /// # Errors

@@ -369,3 +369,17 @@ async fn the_store_is_a_ledger() {
     let after = Arc::new(Purges::new("edge-1".into(), Clock::system(), store));
     assert_eq!(after.carry_out(tag("a", "x")).await.unwrap(), Receipt { repeated: true, ..receipt });
 }
+
+#[tokio::test]
+async fn invalidated_groups_are_told_to_the_fleet_and_urls_are_not() {
+    let fake = Fake::open();
+    let purges = purges(&fake);
+    let of = |selectors: &[Selector]| Purge { selectors: selectors.to_vec(), soft: false };
+    let (url, group) = (Selector::Url("http://a:80/".into()), Selector::Tag("g".into()));
+    assert_eq!(purges.invalidate(of(std::slice::from_ref(&url))).await.unwrap(), Seq(1));
+    assert_eq!(purges.ids(), [], "a record without an id concerns no other node");
+    assert_eq!(purges.invalidate(of(&[group, url])).await.unwrap(), Seq(2));
+    assert_eq!(purges.ids().iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [2]);
+    let note = Note::decode(&fake.written.lock()[1].note);
+    assert_eq!(note.author.as_deref(), Some("rfc9875"));
+}
