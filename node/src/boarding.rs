@@ -7,17 +7,17 @@ use larder_store::{Hit, KeyRef, Reader};
 use parking_lot::Mutex;
 
 use crate::cache::stored::Stored;
-use crate::cache::{Entry, Lookup, Wanted, search};
+use crate::cache::{Entry, Lookup, Wanted, key, search};
 use crate::coalesce::{self, Flight, Flights, Pilot, Waited, personal};
 use crate::context::Exchange;
 use crate::error::{Error, Kind, Retry};
 use crate::fetch::{Asks, Flightplan, fly};
 use crate::outcome::{InBlocks, Outcome, Shared};
-use crate::policy::Config;
 use crate::policy::directives::Directives;
 use crate::policy::freshness::Freshness;
 use crate::policy::partial::Ask;
 use crate::policy::serving::{self, Serve};
+use crate::policy::{Config, stray};
 use crate::status::NotStored;
 use crate::transform::range;
 use crate::worker::{Asker, Site, Worker};
@@ -108,7 +108,7 @@ pub async fn settle(
                 too_late(worker, exchange, variant);
             }
             // Another variant has a flight of its own; the second time go alone rather than in circles.
-            Settled::Again(variant == mine, mine)
+            Settled::Again(variant == mine && !stray::is_key(&shared.variant), mine)
         }
         Ok(Some(Outcome::InBlocks(found))) => {
             let mine = found.secondary(&wanted);
@@ -116,7 +116,7 @@ pub async fn settle(
             if mine == found.variant && fresh {
                 return Settled::InBlocks(found);
             }
-            Settled::Again(variant == mine, mine)
+            Settled::Again(variant == mine && !stray::is_key(&found.variant), mine)
         }
         Ok(Some(Outcome::Freshened(entry))) => {
             match entry.head().answer().is_some_and(|answer| counts(&answer.freshness)) {
@@ -126,7 +126,7 @@ pub async fn settle(
         }
         Ok(Some(Outcome::Private(why, answer))) => match seat.own(&answer) {
             Some(answer) => Settled::Own(why, answer),
-            None => Settled::Again(alone_after(why, &exchange.request.headers), variant.to_owned()),
+            None => Settled::Again(alone_after(why, site, exchange), variant.to_owned()),
         },
         Ok(Some(Outcome::Failed(error))) => Settled::Failed(error),
         Ok(Some(Outcome::Filling(_) | Outcome::Changed) | None) => {
@@ -153,8 +153,10 @@ pub fn asks_alone(policy: &Config, request: &HeaderMap) -> bool {
 
 /// Whether who sat in a flight with a private answer goes alone now, or boards anew: what was private because of the
 /// pilot's own fields need not be so for the next.
-fn alone_after(why: NotStored, request: &HeaderMap) -> bool {
+fn alone_after(why: NotStored, site: &Site, exchange: &Exchange) -> bool {
+    let (keying, request) = (&site.config.policy.keying, &exchange.request.headers);
     match why {
+        NotStored::UnkeyedField | NotStored::OddRequest => stray::of(keying, request).is_some(),
         NotStored::Cookie => request.contains_key(header::COOKIE),
         NotStored::Authorization | NotStored::RequestNoStore => false,
         _ => true,
@@ -198,8 +200,9 @@ pub fn board(
     stale: Option<&Hit<Stored>>,
     alone: bool,
 ) -> Option<Seat> {
-    let key = KeyRef::new(&exchange.url, variant).hash();
     let flights = &worker.core.flights;
+    let own = if variant.is_empty() && stale.is_none() { own_flight(worker, site, exchange) } else { None };
+    let key = KeyRef::new(&exchange.url, own.as_deref().unwrap_or(variant)).hash();
     let known = is_personal(&site.config.policy, &exchange.request.headers)
         && flights.is_unshareable(personal(key), exchange.now);
     let seat = match alone || known {
@@ -217,8 +220,15 @@ pub fn board(
         coalesce::Seat::Alone => Flights::charter(exchange.position.0),
     };
     let flight = pilot.flight();
-    take_off(worker, site, exchange, key, stale, pilot);
+    take_off(worker, site, exchange, (key, variant), stale, pilot);
     Some(Seat { flight, collapsed: false, bypassed, late: false })
+}
+
+/// Where cookies were found to matter, who brings some flies for the like alone, and does not keep the others waiting.
+fn own_flight(worker: &Worker, site: &Site, exchange: &Exchange) -> Option<String> {
+    let strays = stray::of(&site.config.policy.keying, &exchange.request.headers)?;
+    let known = worker.core.flights.is_unshareable(key::strays_matter(&exchange.url), exchange.now);
+    strays.key().filter(|_| known).map(str::to_owned)
 }
 
 /// Looks for something newer behind the client's back, once however many are served stale (RFC 5861 3).
@@ -234,7 +244,7 @@ pub fn refresh(
     }
     let key = KeyRef::new(&exchange.url, variant).hash();
     if let coalesce::Seat::Pilot(pilot) = worker.core.flights.board(key, exchange.position.0, exchange.now) {
-        take_off(worker, site, exchange, key, Some(stale), pilot);
+        take_off(worker, site, exchange, (key, variant), Some(stale), pilot);
     }
 }
 
@@ -262,10 +272,16 @@ fn take_off(
     worker: &Arc<Worker>,
     site: &Arc<Site>,
     exchange: &Exchange,
-    key: u128,
+    (key, variant): (u128, &str),
     stale: Option<&Hit<Stored>>,
     pilot: Pilot<Outcome>,
 ) {
+    let (keying, asked) = (&site.config.policy.keying, &exchange.request.headers);
+    // What is under another key than the flight's is not what others will get of it.
+    let renews = stale.filter(|hit| hit.entry.key().variant() == variant);
+    let renews = renews.and_then(|hit| Some((variant, &*hit.entry.head().answer()?.headers)));
+    let request = stray::shared(keying, asked, renews);
+    let bared = renews.is_some() && stray::of(keying, asked) != stray::of(keying, &request);
     let plan = Flightplan {
         site: Arc::clone(site),
         url: exchange.url.clone(),
@@ -274,7 +290,8 @@ fn take_off(
         content: exchange.content.bytes(),
         key,
         target: exchange.target().to_owned(),
-        request: exchange.request.headers.clone(),
+        request,
+        whole: bared.then(|| stray::shared(keying, asked, None)),
         asker: Asker::of(exchange),
         stale: stale.map(|hit| Arc::clone(&hit.entry)),
         expired: stale.is_some_and(|hit| hit.expired),

@@ -129,7 +129,8 @@ impl<T: Clone> Flights<T> {
         self.unshareable.invalidate(&key);
     }
 
-    /// Whether the answers for `key` are known as unshareable.
+    /// Whether [`Flights::remember_unshareable`] was told so not long ago.
+    #[must_use]
     pub fn is_unshareable(&self, key: u128, now: Timestamp) -> bool {
         self.unshareable.get(&key).is_some_and(|until| until > now)
     }

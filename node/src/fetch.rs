@@ -9,10 +9,10 @@ use larder_store::Seq;
 use parking_lot::Mutex;
 
 use crate::blocks;
-use crate::cache::Entry;
 use crate::cache::lay::{Laid, Told};
 use crate::cache::pieces::exactly;
 use crate::cache::stored::Stored;
+use crate::cache::{Entry, key};
 use crate::clock::Timestamp;
 use crate::coalesce::{Pilot, personal};
 use crate::error::{Error, Kind, Retry};
@@ -20,7 +20,7 @@ use crate::http::Body;
 use crate::origin;
 use crate::outcome::{InBlocks, Outcome, Shared, excused};
 use crate::policy::partial::{self, Ask, Part};
-use crate::policy::{storing, validation};
+use crate::policy::{storing, stray, validation};
 use crate::status::NotStored;
 use crate::telemetry::event;
 use crate::transform::range::{self, Ranges};
@@ -44,6 +44,8 @@ pub struct Flightplan {
     pub target: String,
     /// The fields of the request that started it.
     pub request: HeaderMap,
+    /// The same with its strays, where they were left out to renew what others have too.
+    pub whole: Option<HeaderMap>,
     /// Who started it.
     pub asker: Asker,
     /// The stale answer to revalidate.
@@ -86,6 +88,7 @@ pub async fn fly(worker: Arc<Worker>, mut plan: Flightplan, pilot: Pilot<Outcome
                 // The 304 was not for what we hold, or a purge came: ask for the whole.
                 None => {
                     plan.stale = None;
+                    plan.request = plan.whole.take().unwrap_or(plan.request);
                     continue;
                 }
             }
@@ -95,22 +98,31 @@ pub async fn fly(worker: Arc<Worker>, mut plan: Flightplan, pilot: Pilot<Outcome
         if let Some(error) = stale.and_then(excused) {
             return pilot.land(Outcome::Failed(error));
         }
-        let Asks::Part(ask) = plan.asks else { return land(&worker, plan, pilot, answer, asked, came).await };
-        match answer.head.status {
-            StatusCode::PARTIAL_CONTENT => match as_part(&plan, answer) {
-                AsPart::Whole(answer) => return land(&worker, plan, pilot, *answer, asked, came).await,
+        let whole = match (plan.asks, answer.head.status) {
+            (Asks::Part(_), StatusCode::PARTIAL_CONTENT) => match as_part(&plan, answer) {
+                AsPart::Whole(answer) => Some(*answer),
                 AsPart::Part(answer, part) => {
                     match land_part(&worker, &plan, &pilot, *answer, &part, asked, came).await {
                         Ok(()) => return,
-                        Err(why) => plan.asks = Asks::Own(why),
+                        Err(why) => plan.asks_for_itself(why),
                     }
+                    None
                 }
-                AsPart::Useless => plan.asks = Asks::Whole,
+                AsPart::Useless => {
+                    plan.asks = Asks::Whole;
+                    None
+                }
             },
-            StatusCode::RANGE_NOT_SATISFIABLE => {
+            (Asks::Part(ask), StatusCode::RANGE_NOT_SATISFIABLE) => {
                 plan.asks = ask.instead().map_or(Asks::Whole, Asks::Part);
+                None
             }
-            _ => return land(&worker, plan, pilot, answer, asked, came).await,
+            _ => Some(answer),
+        };
+        if let Some(answer) = whole
+            && land(&worker, &mut plan, &pilot, answer, asked, came).await
+        {
+            return;
         }
     }
 }
@@ -229,20 +241,27 @@ async fn freshen(
     Some(fresh)
 }
 
+/// Lands with an answer; false where it has to be asked for again, because it is for the pilot alone and was not asked
+/// for with all that the pilot sent.
 async fn land(
     worker: &Worker,
-    plan: Flightplan,
-    pilot: Pilot<Outcome>,
+    plan: &mut Flightplan,
+    pilot: &Pilot<Outcome>,
     answer: origin::Answer,
     asked: Timestamp,
     came: Timestamp,
-) {
+) -> bool {
     let core = &worker.core;
     let came_with = answer.came_with;
-    let (laid, answer, length) = match prepare(worker, &plan, answer, asked, came) {
+    let (laid, answer, length) = match prepare(worker, plan, answer, asked, came) {
         Ok(prepared) => prepared,
         Err((found, answer)) => {
             let why = if let Asks::Own(why) = plan.asks { why } else { found };
+            plan.supersede(worker, why, answer.head.status);
+            if let Some(whole) = plan.whole.take() {
+                (plan.request, plan.stale) = (whole, None);
+                return false;
+            }
             // An origin in trouble may share again in a second, and what the pilot's own fields forbid says nothing
             // about the next request; everything else stays as it is for a while.
             if !answer.head.status.is_server_error() && !why.is_the_askers() {
@@ -252,14 +271,15 @@ async fn land(
             if why == NotStored::Cookie {
                 core.flights.remember_unshareable(personal(plan.key), came);
             }
-            if let Some(entry) = plan.stale.as_ref().filter(|_| replaces(why, answer.head.status)) {
-                core.cache.store().remove(entry.key().as_ref());
-            }
-            return pilot.land(Outcome::Private(why, Arc::new(Mutex::new(Some(*answer)))));
+            pilot.land(Outcome::Private(why, Arc::new(Mutex::new(Some(*answer)))));
+            return true;
         }
     };
     core.flights.forget_unshareable(plan.key);
     core.flights.forget_unshareable(personal(plan.key));
+    if stray::is_key(&laid.place.variant) {
+        core.flights.remember_unshareable(key::strays_matter(&plan.url), came);
+    }
     pilot.land(Outcome::Shared(Arc::new(Shared {
         answer: laid.answer.clone(),
         withheld: withheld(&answer.head.headers, &laid.answer.headers),
@@ -277,6 +297,7 @@ async fn land(
         }
         event::NotStored { reason: why.as_str(), url: &plan.url }.emit(&core.metrics);
     }
+    true
 }
 
 /// What of an answer is not stored: its cookies, and what a qualified `private` or `no-cache` names.
@@ -320,6 +341,21 @@ fn prepare(
 }
 
 impl Flightplan {
+    /// What was stored goes where an answer that is not stored says that it is over.
+    fn supersede(&self, worker: &Worker, why: NotStored, status: StatusCode) {
+        if let Some(entry) = self.stale.as_ref().filter(|_| replaces(why, status)) {
+            worker.core.cache.store().remove(entry.key().as_ref());
+        }
+    }
+
+    /// From now on for its pilot alone, with all that the pilot sent.
+    fn asks_for_itself(&mut self, why: NotStored) {
+        self.asks = Asks::Own(why);
+        if let Some(whole) = self.whole.take() {
+            self.request = whole;
+        }
+    }
+
     fn told(&self, asked: Timestamp, came: Timestamp) -> Told<'_> {
         Told {
             url: &self.url,

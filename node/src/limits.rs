@@ -136,6 +136,8 @@ pub const QUERIES_TAKEN_MAX: usize = 1024;
 pub const SEARCH_RULES_MAX: u64 = 10_000;
 /// Bytes of URLs remembered as standing for others by `No-Vary-Search`.
 pub const SEARCH_URLS_BYTES_MAX: u64 = 8 * MIB as u64;
+/// Bytes of a secondary key made of request fields that nothing else knows; with longer ones nothing is stored.
+pub const STRAY_KEY_BYTES_MAX: usize = 4 * KIB;
 /// Ranges answered in one multipart answer; more and the whole body is sent (RFC 9110 14.2).
 pub const RANGES_MAX: usize = 16;
 /// Bytes of a block of a large answer that is fetched as far as it is asked for (`range_block`): a block costs about what

@@ -12,7 +12,7 @@ use crate::cache::{Entry, Wanted};
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind, Retry};
 use crate::policy::vary::VaryNames;
-use crate::policy::{Config, serving};
+use crate::policy::{Config, serving, stray};
 use crate::status::NotStored;
 use crate::{http, origin};
 
@@ -84,7 +84,7 @@ impl InBlocks {
     /// The secondary key that a request has for this answer.
     #[must_use]
     pub fn secondary(&self, wanted: &Wanted<'_>) -> String {
-        secondary(self.names.as_ref(), wanted)
+        secondary(self.names.as_ref(), &self.variant, wanted)
     }
 }
 
@@ -92,11 +92,15 @@ impl Shared {
     /// The secondary key that a request has for this answer.
     #[must_use]
     pub fn secondary(&self, wanted: &Wanted<'_>) -> String {
-        secondary(self.names.as_ref(), wanted)
+        secondary(self.names.as_ref(), &self.variant, wanted)
     }
 }
 
-fn secondary(names: Option<&VaryNames>, wanted: &Wanted<'_>) -> String {
+fn secondary(names: Option<&VaryNames>, variant: &str, wanted: &Wanted<'_>) -> String {
+    // For requests only that carry the same strays.
+    if stray::is_key(variant) {
+        return wanted.strays().and_then(|strays| strays.key().map(str::to_owned)).unwrap_or_default();
+    }
     names.map_or_else(|| wanted.base.to_owned(), |names| wanted.variant(names))
 }
 

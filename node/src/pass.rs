@@ -21,7 +21,7 @@ use crate::http::{Body, Cut};
 use crate::origin;
 use crate::outcome::excused;
 use crate::policy::validation::{self, HeadEffect};
-use crate::policy::{invalidation, storing};
+use crate::policy::{invalidation, storing, stray};
 use crate::tasks;
 use crate::worker::{Asker, Site, Worker};
 
@@ -95,6 +95,10 @@ async fn compare(
 ) {
     let (core, told) = (&worker.core, told(worker, site, exchange, exchange.position, asked));
     let found = core.cache.lookup(&Wanted::of(exchange, site.config.selecting())).await;
+    // What an origin says to strays says nothing of what everybody gets.
+    if stray::of(&site.config.policy.keying, told.request).is_some() {
+        return;
+    }
     let Some(entry) = found.hit.map(|hit| hit.entry) else { return };
     let Stored::Answer(stored) = entry.head() else { return };
     if stored.status != StatusCode::OK {

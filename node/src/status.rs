@@ -124,17 +124,28 @@ pub enum NotStored {
     StoreBusy,
     /// The site's configuration says so.
     Configured,
+    /// The request carried a field that neither the key nor `Vary` knows, and the answer varies by others.
+    UnkeyedField,
+    /// An error in answer to such a request: the field may be what the origin did not like.
+    OddRequest,
+    /// The path looks like a file of another type than the answer has.
+    TypeMismatch,
+    /// The path looks like a file to some and like another path to others.
+    AmbiguousPath,
 }
 
 impl NotStored {
     /// Whether the reason is in the request of the one who asked and not in the answer.
     #[must_use]
     pub const fn is_the_askers(self) -> bool {
-        matches!(self, Self::RequestNoStore | Self::Cookie | Self::Authorization)
+        matches!(
+            self,
+            Self::RequestNoStore | Self::Cookie | Self::Authorization | Self::UnkeyedField | Self::OddRequest
+        )
     }
 
     /// Every reason, for the label sets of metrics.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::Method,
         Self::Status,
         Self::RequestNoStore,
@@ -153,6 +164,10 @@ impl NotStored {
         Self::Cut,
         Self::StoreBusy,
         Self::Configured,
+        Self::UnkeyedField,
+        Self::OddRequest,
+        Self::TypeMismatch,
+        Self::AmbiguousPath,
     ];
 
     /// The spelling for header, log and metric.
@@ -177,6 +192,10 @@ impl NotStored {
             Self::Cut => "cut",
             Self::StoreBusy => "store-busy",
             Self::Configured => "configured",
+            Self::UnkeyedField => "unkeyed-field",
+            Self::OddRequest => "odd-request",
+            Self::TypeMismatch => "type-mismatch",
+            Self::AmbiguousPath => "ambiguous-path",
         }
     }
 }

@@ -35,7 +35,7 @@ use crate::error::{Error, Kind, Retry};
 use crate::http::{Body, Cut};
 use crate::limits::BLOCK_TRIES_MAX;
 use crate::outcome::{Filling, Outcome, Source};
-use crate::policy::{partial, validation};
+use crate::policy::{partial, stray, validation};
 use crate::status::{Forward, Served};
 use crate::tasks;
 use crate::transform::range::{self, Ranges};
@@ -89,7 +89,12 @@ pub async fn open(
         worker: Arc::clone(worker),
         site: Arc::clone(site),
         asker: Asker::of(exchange),
-        request: exchange.request.headers.clone(),
+        // Every block is for everybody who gets this answer.
+        request: stray::shared(
+            &site.config.policy.keying,
+            &exchange.request.headers,
+            Some((variant, &answer.headers)),
+        ),
         url: exchange.url.clone(),
         base: exchange.base.clone(),
         target: exchange.target().to_owned(),

@@ -4,6 +4,8 @@
 //! sent. So two targets that share an entry were the same request to the origin, and no entry can hold the answer to
 //! another one's target. The normal form of a normal form is itself.
 
+use larder_store::KeyRef;
+
 use crate::target;
 pub use crate::target::{BadTarget, target};
 
@@ -28,6 +30,12 @@ pub fn origin_of(scheme: &str, host: &str, port: u16, room: usize, out: &mut Str
     }
     out.push(':');
     out.push_str(itoa::Buffer::new().format(port));
+}
+
+/// The key under which it is remembered that answers of a URL are made by the cookies of their requests.
+#[must_use]
+pub fn strays_matter(url: &str) -> u128 {
+    KeyRef::new(url, "+").hash()
 }
 
 /// Splits the value of `Host` or `:authority` into host and port, if there is one; brackets stay with an IPv6 host.

@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::http::Body;
 use crate::policy::freshness::Freshness;
 use crate::policy::vary::{self, Vary};
-use crate::policy::{Config, freshness, storing, tags, validation};
+use crate::policy::{Config, deception, freshness, storing, stray, tags, validation};
 use crate::status::NotStored;
 use crate::transform::compress::Coding;
 
@@ -108,7 +108,8 @@ impl Cache {
         blocks: Option<InBlocks>,
     ) -> Result<(Answer, Place, Vec<String>), NotStored> {
         let fields = &head.headers;
-        let place = match vary::parse(fields).with(&config.keying.names) {
+        deception::check(config, told.url, head.status, fields)?;
+        let mut place = match vary::parse(fields).with(&config.keying.names) {
             Vary::Star => return Err(NotStored::VaryStar),
             Vary::Names(names) if !names.is_empty(told.own_encoding) => Place {
                 variant: vary::variant(told.base, &names, told.request, told.own_encoding),
@@ -118,6 +119,15 @@ impl Cache {
             Vary::None | Vary::Names(_) => Place { variant: told.base.to_owned(), ..Place::default() },
         };
         let Told { request, asked, came, .. } = *told;
+        if let Some(key) = stray::place(
+            config,
+            request,
+            head.status,
+            fields,
+            place.names.is_some() || !told.base.is_empty(),
+        )? {
+            place.variant = key;
+        }
         let freshness = freshness::freshness(config, request, head.status, fields, asked, came);
         let freshness = told.jittered(config, freshness);
         let mut headers = storing::stored_fields(config, fields);

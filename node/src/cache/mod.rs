@@ -19,6 +19,7 @@ use larder_store::{Hit, Key, KeyRef, Load, Peek, Seq, Store, Writer};
 
 use crate::context::Exchange;
 use crate::limits::VARIANTS_MAX;
+use crate::policy::stray::{self, Strays};
 use crate::policy::vary::{self, Selecting, VaryNames};
 use crate::status::Forward;
 use crate::transform::compress::Coding;
@@ -72,6 +73,12 @@ impl<'a> Wanted<'a> {
         Self { url, base, request: &request.headers, selecting }
     }
 
+    /// What of the request nothing puts into a key.
+    #[must_use]
+    pub fn strays(&self) -> Option<Strays> {
+        stray::of(self.selecting.keying, self.request)
+    }
+
     /// The secondary key of an answer that varies by these names.
     #[must_use]
     pub fn variant(&self, names: &VaryNames) -> String {
@@ -111,9 +118,28 @@ impl Cache {
         self.versions.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The answer stored for the URL that the request selects (RFC 9111 4.1); of several that fit the newest (4).
+    /// The answer stored for the URL that the request selects (RFC 9111 4.1), or one to a request with the same strays.
     pub async fn lookup(&self, wanted: &Wanted<'_>) -> Lookup {
-        let Wanted { url, base, selecting: Selecting { own_encoding, keyed }, .. } = *wanted;
+        let found = self.selected(wanted).await;
+        if found.hit.is_some() || !wanted.base.is_empty() {
+            return found;
+        }
+        let Some(strays) = wanted.strays() else { return found };
+        if let Some(key) = strays.key()
+            && let Some(hit) = self.get(KeyRef::new(wanted.url, key)).await
+        {
+            return Lookup { hit: Some(hit), why: Forward::VaryMiss, variant: key.to_owned() };
+        }
+        match strays.flight() {
+            Some(key) => Lookup { variant: key.to_owned(), ..found },
+            None => found,
+        }
+    }
+
+    /// Of several that fit the newest (RFC 9111 4).
+    async fn selected(&self, wanted: &Wanted<'_>) -> Lookup {
+        let Wanted { url, base, selecting: Selecting { own_encoding, keying }, .. } = *wanted;
+        let keyed = &keying.names;
         // Where something selects in any case, nobody need wait for an answer that is another variant's.
         let unknown = || Lookup { hit: None, why: Forward::UriMiss, variant: wanted.variant(keyed) };
         let Some(first) = self.get(KeyRef::new(url, base)).await else { return unknown() };
@@ -139,8 +165,8 @@ impl Cache {
     /// A stored answer in just the language the client likes best: the origin could choose nothing better
     /// (RFC 9111 4.1, RFC 9110 12.5.4).
     async fn in_best_language(&self, wanted: &Wanted<'_>, variants: &Variants) -> Option<Hit<Stored>> {
-        let Wanted { url, request, selecting: Selecting { own_encoding, keyed }, .. } = *wanted;
-        for names in specs(variants, keyed).filter(|_| !variants.languages.is_empty()) {
+        let Wanted { url, request, selecting: Selecting { own_encoding, keying }, .. } = *wanted;
+        for names in specs(variants, &keying.names).filter(|_| !variants.languages.is_empty()) {
             let Some(language) = vary::language_of_request(&names, request, own_encoding) else { continue };
             let Some((_, variant)) = variants.languages.iter().find(|(known, _)| **known == *language) else {
                 continue;
@@ -161,7 +187,7 @@ impl Cache {
     #[must_use]
     pub fn lookup_now(&self, wanted: &Wanted<'_>) -> Option<Hit<Stored>> {
         let Peek::Memory(first) = self.store.peek(KeyRef::new(wanted.url, wanted.base)) else { return None };
-        let Selecting { own_encoding, keyed } = wanted.selecting;
+        let (own_encoding, keyed) = (wanted.selecting.own_encoding, &wanted.selecting.keying.names);
         let Stored::Variants(variants) = first.entry.head() else {
             return Some(first).filter(|_| keyed.is_empty(own_encoding));
         };

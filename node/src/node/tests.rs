@@ -1,5 +1,7 @@
 //! A node in this process: what only its insides show.
 
+mod keys;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::TcpStream;

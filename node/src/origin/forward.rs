@@ -8,24 +8,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, request};
 
 use crate::limits;
-use crate::policy::upstream::{STRIPPED, is_one_of};
-
-/// Fields of a request that are for the next hop only (RFC 9110 7.6.1), and `Proxy`, which CGI programs take for a
-/// setting of their environment (CVE-2016-5385). `Trailer` goes because trailers do not pass.
-pub const REQUEST_HOP_BY_HOP: [&str; 12] = [
-    "connection",
-    "expect",
-    "http2-settings",
-    "keep-alive",
-    "proxy",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+use crate::policy::upstream::{REQUEST_HOP_BY_HOP, STRIPPED, is_one_of};
 
 /// Fields of an answer that are for the next hop only.
 pub const RESPONSE_HOP_BY_HOP: [&str; 10] = [

@@ -175,7 +175,7 @@ impl Keying {
     /// Whether no request is changed by [`Keying::reduce`].
     #[must_use]
     pub fn leaves_fields(&self) -> bool {
-        self.device.is_none() && !self.counts_cookies() && self.ignore_cookies.is_empty()
+        self.names.iter().next().is_none() && self.ignore_cookies.is_empty()
     }
 
     /// Writes the class of the device; what the client says in that field is not believed.
@@ -189,6 +189,7 @@ impl Keying {
     /// Brings a request that may be answered from the cache into the form in which it counts.
     pub fn reduce(&self, request: &mut HeaderMap) {
         self.tell_device(request);
+        self.join_lines(request);
         if !request.contains_key(COOKIE) && self.arms.iter().all(|arm| arm.default.is_none()) {
             return;
         }
@@ -197,6 +198,20 @@ impl Keying {
             match HeaderValue::from_str(&kept) {
                 Ok(value) if !kept.is_empty() => _ = request.insert(COOKIE, value),
                 _ => _ = request.remove(COOKIE),
+            }
+        }
+    }
+
+    /// Lines of a declared field mean what one line with all of them means (RFC 9110 5.3), and are sent as that one.
+    fn join_lines(&self, request: &mut HeaderMap) {
+        for name in self.names.iter().filter(|name| *name != COOKIE.as_str()) {
+            if request.get_all(name).iter().nth(1).is_none() {
+                continue;
+            }
+            let lines: Vec<&[u8]> = request.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+            let joined = HeaderValue::from_bytes(&lines.join(&b", "[..]));
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), joined) {
+                request.insert(name, value);
             }
         }
     }

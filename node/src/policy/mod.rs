@@ -15,6 +15,9 @@
 //! negotiate   fields of preference reduced to what a site declares (RFC 9110 12.5)
 //! query       the key of a QUERY (RFC 10008)
 //! search      which differences in a query do not matter (No-Vary-Search)
+//! ordinary    request fields and values that every client sends
+//! stray       those that nothing puts into a key, and what becomes of answers to them
+//! deception   paths that look like files and answers that are none
 //! upstream    which fields of a request an origin does not get as they were sent
 //! invalidation  what an unsafe method makes wrong (RFC 9111 4.4)
 //! keeping     which answers stay when the disk runs out of room
@@ -23,6 +26,7 @@
 //!
 //! Everything but [`serving`], [`vary`] and the conditions of a client runs on a miss or a refresh only.
 
+pub mod deception;
 pub mod device;
 pub mod directives;
 pub mod freshness;
@@ -30,6 +34,7 @@ pub mod invalidation;
 pub mod keeping;
 pub mod keying;
 pub mod negotiate;
+pub mod ordinary;
 pub mod overrides;
 pub mod partial;
 pub mod pattern;
@@ -37,6 +42,7 @@ pub mod query;
 pub mod search;
 pub mod serving;
 pub mod storing;
+pub mod stray;
 pub mod targeted;
 pub mod trouble;
 pub mod upstream;

@@ -38,6 +38,23 @@ pub const STRIPPED: [&str; 32] = [
     "x-url-scheme",
 ];
 
+/// Fields of a request that are for the next hop only (RFC 9110 7.6.1), and `Proxy`, which CGI programs take for a
+/// setting of their environment (CVE-2016-5385). `Trailer` goes because trailers do not pass.
+pub const REQUEST_HOP_BY_HOP: [&str; 12] = [
+    "connection",
+    "expect",
+    "http2-settings",
+    "keep-alive",
+    "proxy",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// Fields that the node writes itself, from the client's address, its connection and what its own field said: two
 /// requests that look alike here do not look alike to the origin.
 pub const REWRITTEN: [&str; 6] =

@@ -4,6 +4,8 @@ use http::header::{ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LAN
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::directives::{list, pieces, trim};
+use super::keying::Keying;
+use super::stray;
 use super::upstream::{REWRITTEN, STRIPPED, is_one_of};
 
 /// What an answer says about the requests it fits.
@@ -94,7 +96,7 @@ pub struct Selecting<'a> {
     /// Whether `Accept-Encoding` is negotiated by this node.
     pub own_encoding: bool,
     /// What selects whether the origin says so or not.
-    pub keyed: &'a VaryNames,
+    pub keying: &'a Keying,
 }
 
 /// Reads every `Vary` line of an answer. A `*` anywhere is `*` (RFC 9110 12.5.5); so is a name that is none, because
@@ -109,7 +111,7 @@ pub fn parse(response: &HeaderMap) -> Vary {
         if name == "*" || is_one_of(name.as_str(), &REWRITTEN) {
             return Vary::Star;
         }
-        if !is_one_of(name.as_str(), &STRIPPED) {
+        if !is_one_of(name.as_str(), &STRIPPED) && !stray::is_of_one_request(name.as_str()) {
             sent.push(member);
         }
     }
@@ -293,7 +295,7 @@ pub(super) fn weight(text: &[u8]) -> Option<u16> {
 }
 
 /// Visible ASCII as it is, the rest and our own separators as `%XX`, so that no two values spell the same key.
-fn escape(key: &mut String, value: &[u8]) {
+pub(super) fn escape(key: &mut String, value: &[u8]) {
     for &byte in value {
         match byte {
             b'%' | b'&' | b',' | b';' | b'=' | b'>' | 0..=0x1f | 0x7f..=0xff => {

@@ -74,7 +74,7 @@ impl SiteConfig {
     /// What selects a stored answer here besides the URL.
     #[must_use]
     pub fn selecting(&self) -> Selecting<'_> {
-        Selecting { own_encoding: self.compress.enabled, keyed: &self.policy.keying.names }
+        Selecting { own_encoding: self.compress.enabled, keying: &self.policy.keying }
     }
 
     /// What `Cache-Status` and the log say of the rule, where there is one.

@@ -22,6 +22,7 @@ mod limits;
 mod many_ranges;
 mod neighbours;
 mod peers;
+mod poisoning;
 mod privacy;
 mod purge;
 mod purging;
