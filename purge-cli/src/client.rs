@@ -19,8 +19,8 @@ use rustls::pki_types::pem::PemObject;
 use crate::nodes::Node;
 use crate::wire::{Answer, Refusal};
 
-/// Bytes of an answer; a receipt has a few hundred.
-const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of an answer: a receipt has a few hundred, a history up to 4 MiB of selectors.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Why a node did not confirm.
 #[derive(Debug, Clone)]
@@ -96,7 +96,7 @@ pub(crate) struct Call {
     /// `GET` or `POST`.
     pub(crate) method: Method,
     /// Path below the node's admin URL.
-    pub(crate) path: &'static str,
+    pub(crate) path: String,
     /// JSON, or nothing.
     pub(crate) body: Bytes,
     /// The id its receipt must carry.
@@ -233,7 +233,7 @@ mod tests {
     fn verdict(status: u16, body: &str) -> Result<Receipt, Failure> {
         let call = Call {
             method: Method::POST,
-            path: "/purge",
+            path: "/purge".to_owned(),
             body: Bytes::new(),
             id: "i".to_owned(),
             dry_run: false,

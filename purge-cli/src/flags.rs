@@ -12,9 +12,12 @@ Examples:
   larder-purge --nodes nodes.toml tag article-42 frontpage --soft
   larder-purge --nodes nodes.toml prefix https://www.example.com/img/ --dry-run
   larder-purge --nodes nodes.toml host www.example.com --reason 'new release'
-  larder-purge --nodes nodes.toml url --file changed-urls.txt --json
+  larder-purge --nodes nodes.toml url --from changed-urls.txt --json
   generate-urls | larder-purge --nodes nodes.toml url -
+  larder-purge --nodes nodes.toml regex '^https://www\\.example\\.com/img/.*\\.png$'
   larder-purge --nodes nodes.toml all --soft --wait quorum
+  larder-purge --nodes nodes.toml log --limit 5
+  larder-purge --nodes nodes.toml undo 3f0c8f0e-8a52-4d67-9d0b-6a6a52b1c7f1
   larder-purge --nodes nodes.toml status
 
 The nodes file:
@@ -60,7 +63,7 @@ pub(crate) struct How {
     /// Why, for the history of each node.
     #[arg(long, global = true, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
-    /// Who, for the history of each node; the user's name by default.
+    /// Who, for the history of each node; USER@HOST by default.
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) author: Option<String>,
     /// Send an earlier purge again: a node that has seen this id does nothing twice.
@@ -110,8 +113,22 @@ pub(crate) enum Command {
     Prefix(Which),
     /// Purge everything of these hosts.
     Host(Which),
+    /// Purge every URL in which one of these regular expressions finds something.
+    Regex(Which),
     /// Purge everything.
     All,
+    /// Take purges back, as long as [purge] undo_window of each node allows; what was fetched since stays.
+    Undo {
+        /// The ids of the purges, as `log` shows them.
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<String>,
+    },
+    /// Show the latest purges of each node, the newest first.
+    Log {
+        /// How many of each node, 1 to 1000.
+        #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+    },
     /// Ask each node for reachability, version, purge position, objects and bytes.
     Status,
     /// Print a completion script for a shell.
@@ -119,6 +136,8 @@ pub(crate) enum Command {
         /// bash, zsh, fish, elvish or powershell.
         shell: Shell,
     },
+    /// Print the manual page: larder-purge man | man -l -
+    Man,
 }
 
 /// Where the selectors come from.
@@ -128,7 +147,7 @@ pub(crate) struct Which {
     #[arg(value_name = "SELECTOR")]
     pub(crate) selectors: Vec<String>,
     /// Read more selectors from a file, one a line; empty lines and lines that start with # do not count.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", visible_alias = "from")]
     pub(crate) file: Option<PathBuf>,
 }
 

@@ -3,12 +3,13 @@
 //! ```text
 //! flags, nodes, selectors   what was asked, checked before anything is sent
 //! wire, client, fleet       one request; one node; all nodes until they confirm or the time is over
-//! progress, report          what a person sees meanwhile; what is said at the end
+//! progress, report, history what a person sees meanwhile; what is said at the end; the purges of the past
 //! ```
 
 mod client;
 mod flags;
 mod fleet;
+mod history;
 mod nodes;
 mod progress;
 mod report;
@@ -29,7 +30,7 @@ use crate::fleet::{Outcome, Patience};
 use crate::nodes::Node;
 use crate::progress::Progress;
 use crate::report::Asked;
-use crate::wire::{Answer, Order, Receipt, Status};
+use crate::wire::{Answer, Listing, Order, Receipt, Status};
 
 /// Usage or configuration.
 const WRONG: u8 = 2;
@@ -60,6 +61,24 @@ fn run(flags: Flags) -> Result<bool, String> {
             report::print(&String::from_utf8_lossy(&script));
             Ok(true)
         }
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Flags::command()).render(&mut page).map_err(|e| e.to_string())?;
+            report::print(&String::from_utf8_lossy(&page));
+            Ok(true)
+        }
+        Command::Log { limit } => {
+            if flags.how.soft || flags.how.dry_run || flags.how.id.is_some() {
+                misuse("--soft, --dry-run and --id are for purges, not for log");
+            }
+            log(file, &flags.how, limit)
+        }
+        Command::Undo { ids } => {
+            if flags.how.soft || flags.how.dry_run {
+                misuse("--soft and --dry-run are for purges, not for undo");
+            }
+            undo(file, &flags.how, &ids)
+        }
         Command::Status => {
             if flags.how.soft || flags.how.dry_run || flags.how.id.is_some() {
                 misuse("--soft, --dry-run and --id are for purges, not for status");
@@ -70,6 +89,7 @@ fn run(flags: Flags) -> Result<bool, String> {
         Command::Tag(which) => purge(file, &flags.how, "tag", Some(&which)),
         Command::Prefix(which) => purge(file, &flags.how, "prefix", Some(&which)),
         Command::Host(which) => purge(file, &flags.how, "host", Some(&which)),
+        Command::Regex(which) => purge(file, &flags.how, "regex", Some(&which)),
         Command::All => purge(file, &flags.how, "all", None),
     }
 }
@@ -82,9 +102,7 @@ fn misuse(why: &str) -> ! {
 fn status(file: Option<PathBuf>, how: &How) -> Result<bool, String> {
     let (file, nodes) = fleet_of(file)?;
     let asked = asked(&file, "status", 0, how, String::new(), nodes.len());
-    let call =
-        Call { method: Method::GET, path: "/status", body: Bytes::new(), id: String::new(), dry_run: false };
-    let outcomes = ask::<Status>(&nodes, vec![call], how, true)?;
+    let outcomes = ask::<Status>(&nodes, vec![question("/status".to_owned())], how, true)?;
     if how.json {
         report::print(&report::lines(&report::status_json(&asked, &nodes, &outcomes)));
     } else {
@@ -92,6 +110,35 @@ fn status(file: Option<PathBuf>, how: &How) -> Result<bool, String> {
         report::complain(&report::advice(&asked, &nodes, &outcomes));
     }
     Ok(asked.met(&outcomes))
+}
+
+fn question(path: String) -> Call {
+    Call { method: Method::GET, path, body: Bytes::new(), id: String::new(), dry_run: false }
+}
+
+fn log(file: Option<PathBuf>, how: &How, limit: u16) -> Result<bool, String> {
+    let (file, nodes) = fleet_of(file)?;
+    let asked = asked(&file, "status", 0, how, String::new(), nodes.len());
+    let outcomes = ask::<Listing>(&nodes, vec![question(format!("/purges?limit={limit}"))], how, true)?;
+    if how.json {
+        report::print(&report::lines(&history::json(&asked, &nodes, &outcomes)));
+    } else {
+        report::print(&history::table(&nodes, &outcomes));
+        report::complain(&report::advice(&asked, &nodes, &outcomes));
+    }
+    Ok(asked.met(&outcomes))
+}
+
+/// Takes back one purge after the other; the first that a node refuses is the last it is asked for.
+fn undo(file: Option<PathBuf>, how: &How, ids: &[String]) -> Result<bool, String> {
+    let (file, nodes) = fleet_of(file)?;
+    let id = match &how.id {
+        Some(id) => check_id(id)?,
+        None => client::draw_id()?,
+    };
+    let parts: Vec<&[String]> = ids.chunks(1).collect();
+    let calls = calls("undo", &parts, how, &id)?;
+    carry_out(&nodes, calls, how, &asked(&file, "undo", ids.len(), how, id, nodes.len()))
 }
 
 fn purge(
@@ -109,15 +156,23 @@ fn purge(
         Some(id) => check_id(id)?,
         None => client::draw_id()?,
     };
-    let calls = orders(kind, &selectors, how, &id)?;
+    let calls = calls(kind, &parts(&selectors), how, &id)?;
     let asked = asked(&file, kind, selectors.len(), how, id, nodes.len());
+    carry_out(&nodes, calls, how, &asked)
+}
+
+fn carry_out(nodes: &[Node], calls: Vec<Call>, how: &How, asked: &Asked) -> Result<bool, String> {
+    let ids: Vec<String> = calls.iter().map(|call| call.id.clone()).collect();
     // A dry run walks the index each time it is asked: it is given all the time there is.
-    let outcomes = ask::<Receipt>(&nodes, calls, how, !how.dry_run)?;
+    let outcomes = ask::<Receipt>(nodes, calls, how, !how.dry_run)?;
     if how.json {
-        report::print(&report::lines(&report::purge_json(&asked, &nodes, &outcomes)));
+        report::print(&report::lines(&report::purge_json(asked, nodes, &outcomes)));
     } else {
-        report::print(&report::purge_table(&asked, &nodes, &outcomes));
-        report::complain(&report::advice(&asked, &nodes, &outcomes));
+        report::print(&report::purge_table(asked, nodes, &outcomes));
+        report::complain(&report::advice(asked, nodes, &outcomes));
+        if !how.dry_run && asked.kind != "undo" {
+            report::remark(&format!("To take it back: {}\n", undo_line(&asked.file, &ids)));
+        }
     }
     Ok(asked.met(&outcomes))
 }
@@ -151,13 +206,24 @@ fn ask<T: Answer>(
     Ok(outcomes)
 }
 
-/// The orders for a list: one, or several with ids of their own.
-fn orders(kind: &'static str, selectors: &[String], how: &How, id: &str) -> Result<Vec<Call>, String> {
-    let author =
-        how.author.clone().or_else(|| ["USER", "LOGNAME"].iter().find_map(|v| std::env::var(v).ok()));
-    let parts = parts(selectors);
+/// The command line that takes the orders with these ids back.
+fn undo_line(file: &str, ids: &[String]) -> String {
+    let words = ["larder-purge", "--nodes", file, "undo"].map(str::to_owned);
+    command_line(&[&words[..], ids].concat())
+}
+
+/// `user@host`, as far as the system tells.
+fn user() -> Option<String> {
+    let user = ["USER", "LOGNAME"].iter().find_map(|v| std::env::var(v).ok()).filter(|u| !u.is_empty())?;
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Some(if host.trim().is_empty() { user } else { format!("{user}@{}", host.trim()) })
+}
+
+/// The orders for a list in parts: one, or several with ids of their own.
+fn calls(kind: &'static str, parts: &[&[String]], how: &How, id: &str) -> Result<Vec<Call>, String> {
+    let author = how.author.clone().or_else(user);
     let several = parts.len() > 1;
-    let call = |(i, selectors): (usize, &[String])| {
+    let call = |(i, selectors): (usize, &&[String])| {
         let id = if several { format!("{id}.{}", i + 1) } else { id.to_owned() };
         let order = Order {
             kind,
@@ -169,9 +235,9 @@ fn orders(kind: &'static str, selectors: &[String], how: &How, id: &str) -> Resu
             reason: how.reason.as_deref(),
         };
         let body = serde_json::to_vec(&order).map_err(|e| e.to_string())?.into();
-        Ok(Call { method: Method::POST, path: "/purge", body, id, dry_run: how.dry_run })
+        Ok(Call { method: Method::POST, path: "/purge".to_owned(), body, id, dry_run: how.dry_run })
     };
-    parts.into_iter().enumerate().map(call).collect()
+    parts.iter().enumerate().map(call).collect()
 }
 
 fn parts(selectors: &[String]) -> Vec<&[String]> {

@@ -42,8 +42,9 @@ impl Asked {
         confirmed(outcomes) >= self.needed
     }
 
-    const fn done(&self) -> &'static str {
+    fn done(&self) -> &'static str {
         match (self.dry_run, self.soft) {
+            _ if self.kind == "undo" => "undone",
             (true, _) => "counted",
             (false, true) => "expired",
             (false, false) => "purged",
@@ -256,12 +257,19 @@ pub(crate) fn complain(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
+/// Writes `text` to standard error if somebody reads it there.
+pub(crate) fn remark(text: &str) {
+    if io::stderr().is_terminal() {
+        complain(text);
+    }
+}
+
 /// JSON lines.
 pub(crate) fn lines(values: &[Value]) -> String {
     values.iter().map(|v| format!("{v}\n")).collect()
 }
 
-fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING);
     if std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()) || !io::stdout().is_terminal() {
@@ -278,23 +286,23 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-fn finish(table: &Table) -> String {
+pub(crate) fn finish(table: &Table) -> String {
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-fn good(word: &str) -> Cell {
+pub(crate) fn good(word: &str) -> Cell {
     Cell::new(word).fg(Color::Green)
 }
 
-fn bad(failure: &Failure) -> Cell {
+pub(crate) fn bad(failure: &Failure) -> Cell {
     Cell::new(failure.as_str()).fg(Color::Red)
 }
 
-fn right(text: String) -> Cell {
+pub(crate) fn right(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
-fn count(number: Option<u64>) -> Cell {
+pub(crate) fn count(number: Option<u64>) -> Cell {
     right(number.map_or_else(|| "-".to_owned(), |n| n.to_string()))
 }
 

@@ -127,6 +127,55 @@ impl Answer for Status {
     }
 }
 
+/// A node's answer to `GET /purges`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Listing {
+    /// Its own name.
+    pub(crate) node: String,
+    /// Its latest purges, the newest first.
+    pub(crate) purges: Vec<Line>,
+}
+
+/// One purge of the past.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Line {
+    /// Its position in the node's log.
+    pub(crate) sequence: u64,
+    /// Its id.
+    pub(crate) id: String,
+    /// When.
+    pub(crate) time: String,
+    /// Who.
+    pub(crate) author: Option<String>,
+    /// Why.
+    pub(crate) reason: Option<String>,
+    /// `url`, `tag`, ..., `undo`.
+    pub(crate) kind: String,
+    /// Stale instead of gone.
+    pub(crate) soft: bool,
+    /// What.
+    pub(crate) selectors: Vec<String>,
+    /// The position of what took it back.
+    pub(crate) undone_by: Option<u64>,
+    /// For how long it can be taken back.
+    pub(crate) undoable_seconds: Option<u64>,
+}
+
+impl Answer for Listing {
+    fn node(&self) -> &str {
+        &self.node
+    }
+
+    fn check(&self, _id: &str, _dry_run: bool) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn and(self, later: Self) -> Self {
+        later
+    }
+}
+
 /// A node's refusal, as all of them look.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Refusal {

@@ -34,10 +34,54 @@ fn every_node_gets_the_same_order_and_confirms() {
     let id = asked[0].body["id"].clone();
     let expected = json!({
         "kind": "url", "selectors": ["http://a.example:80/x"], "soft": true, "dry_run": false, "id": id,
-        "author": "olga", "reason": "a test",
+        "author": asked[0].body["author"], "reason": "a test",
     });
+    assert!(expected["author"].as_str().unwrap_or_default().starts_with("olga"), "{expected}");
     assert_eq!(asked[0].body, expected);
     assert_eq!(nodes[1].asked()[0].body, expected);
+}
+
+#[test]
+fn an_undo_is_an_order_with_an_id_of_its_own() {
+    let (nodes, fleet) = fine(1);
+    let said = fleet.run(&["undo", "a-1.1", "a-1.2"]);
+    assert_eq!((said.code, said.row("edge-1")[1].as_str()), (0, "undone"), "{said:?}");
+    let bodies: Vec<_> = nodes[0].asked().iter().map(|a| a.body.clone()).collect();
+    assert_eq!((&bodies[0]["kind"], &bodies[0]["selectors"]), (&json!("undo"), &json!(["a-1.1"])));
+    assert_eq!(bodies[1]["selectors"], json!(["a-1.2"]));
+    assert_ne!(bodies[0]["id"], bodies[1]["id"]);
+    let late = Node::new(&[Do::Say(409, json!({ "error": "too late", "hint": "purge again" }).to_string())]);
+    let said = Fleet::new(&[late.address]).run(&["undo", "a"]);
+    assert_eq!(said.code, 1);
+    assert!(
+        said.err.contains("edge-1: too late (409)") && said.err.contains("next: purge again"),
+        "{}",
+        said.err
+    );
+    assert_eq!(fleet.run(&["undo"]).code, 2);
+    assert_eq!(fleet.run(&["undo", "a", "--soft"]).code, 2);
+}
+
+#[test]
+fn the_log_shows_what_each_node_remembers() {
+    let line = json!({ "sequence": 7, "id": "i-7", "time": "2026-11-23T08:00:00Z", "author": "ann@ci", "reason": null,
+        "kind": "regex", "soft": true, "selectors": ["/img/", "/css/"], "undone_by": null, "undoable_seconds": 42 });
+    let told = json!({ "node": "edge-1", "sequence": 7, "purges": [line], "more": false }).to_string();
+    let node = Node::new(&[Do::Say(200, told)]);
+    let fleet = Fleet::new(&[node.address, nobody()]);
+    let said = fleet.run(&["log", "--limit", "5", "--timeout", "300ms"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let row = said.row("edge-1").join(" ");
+    assert_eq!(row, "edge-1 7 2026-11-23T08:00:00Z regex soft /img/ (+1) ann@ci 42 s left i-7 -");
+    assert_eq!(said.row("edge-2")[1], "unreachable");
+    assert_eq!(node.asked()[0].line, "GET /purges?limit=5 HTTP/1.1");
+    let said = fleet.run(&["log", "--json", "--timeout", "300ms"]);
+    let first: Value = serde_json::from_str(said.out.lines().next().unwrap_or_default()).unwrap_or_default();
+    assert_eq!(
+        (&first["type"], &first["node"], &first["id"]),
+        (&json!("purge"), &json!("edge-1"), &json!("i-7"))
+    );
+    assert_eq!(fleet.run(&["log", "--limit", "0"]).code, 2);
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod neighbours;
 mod peers;
 mod poisoning;
 mod privacy;
+mod promise;
 mod purge;
 mod purging;
 mod query;
