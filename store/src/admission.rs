@@ -37,6 +37,12 @@ pub(crate) enum Verdict {
     Refused,
 }
 
+/// Whether a body that was read from disk goes into memory: if there is room, or if it was asked for since it was last
+/// looked at for eviction.
+pub(crate) const fn promotes(room: bool, asks: u8) -> bool {
+    room || asks > 0
+}
+
 #[derive(Debug)]
 pub(crate) struct Gate {
     rule: Admission,

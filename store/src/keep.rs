@@ -43,10 +43,7 @@ impl<H: Head> Shared<H> {
         disk: &Arc<Disk>,
         entry: &Arc<Entry<H>>,
     ) -> bool {
-        locked.add(entry) && {
-            let (shared, entry) = (Arc::clone(self), Arc::clone(entry));
-            disk.write_job(move || shared.write_behind(&entry))
-        }
+        locked.add(entry) && self.shelve(disk, entry)
     }
 
     /// It was asked for again: worth a place on disk if it has none.

@@ -56,11 +56,13 @@
 //! # How it is built
 //! ```text
 //! store      the interface: one page           writer    filling; dropped without commit = never existed
-//! tiers      from tier to tier                 fill      a growing body and its followers
-//! memory     moka, after a window for new entries                           reader    a body in verified pieces
+//! tiers      who has what, under one lock      fill      a growing body and its followers
+//! load       from disk into memory             shelve    from memory to disk
+//! memory     moka, after a window              reader    a body in verified pieces
 //! behind     in memory, on its way to disk     upkeep    sweeps that carry purges out
 //! admission  what goes to disk                 standing  what may be evicted
-//! disk/      order of writes; content (cacache), index (sled), record, slots, blocks, keeper, pool, recover, reclaim
+//! disk/      order of writes; content (cacache), segments of frames (packer, clean), index (sled), slots, blocks, keeper,
+//!            pool, recover, rebuild, reclaim
 //! scrub      bodies compared in the background
 //! purge/     selectors (always compiled); tables (epochs), journal, ledger
 //! ```
@@ -92,6 +94,7 @@ mod keep;
 mod key;
 #[cfg(feature = "engine")]
 mod limits;
+mod load;
 #[cfg(feature = "engine")]
 mod memo;
 #[cfg(feature = "engine")]
@@ -106,6 +109,7 @@ mod reader;
 pub mod replay;
 #[cfg(feature = "engine")]
 mod scrub;
+mod shelve;
 #[cfg(feature = "engine")]
 mod standing;
 #[cfg(feature = "engine")]

@@ -73,12 +73,18 @@ pub(crate) const READS_MAX: usize = 8192;
 pub(crate) const WRITES_MAX: usize = 2048;
 /// Bytes of small bodies that wait to be written, at the least; else an eighth of the memory tier.
 pub(crate) const BEHIND_BYTES_MIN: u64 = 8 * MIB as u64;
-/// Records that wait for the index thread before I/O threads wait too.
-pub(crate) const RECORDS_WAITING_MAX: usize = 4096;
+/// Small bodies and records that wait for the packer; more are not stored.
+pub(crate) const PARCELS_MAX: usize = 32 * KIB;
+/// Hashes that wait for the index thread before the packer waits too.
+pub(crate) const RECORDS_WAITING_MAX: usize = 64 * KIB;
 /// Time between two flushes of the index: what a crash may forget.
 pub(crate) const FLUSH_EVERY: Duration = Duration::from_millis(500);
 /// Time an I/O thread waits for space or for the index before it gives the store up.
 pub(crate) const ROOM_WAIT: Duration = Duration::from_secs(1);
+/// Time after which who waits for space looks again.
+pub(crate) const TURN: Duration = Duration::from_millis(20);
+/// Time the packer waits for more to write at once.
+pub(crate) const LINGER: Duration = Duration::from_millis(2);
 /// Time one disk call may take before the disk counts as hanging.
 pub(crate) const STALL: Duration = Duration::from_secs(3);
 /// Time that a store being closed has to write what waits.
@@ -92,10 +98,10 @@ pub(crate) const SCRUB_REST: Duration = Duration::from_secs(6 * 3600);
 /// Time it then rests before the next try.
 pub(crate) const STEP_BACK: Duration = Duration::from_secs(3);
 
-// --- the index ---
+// --- what lies on disk ---
 
 /// Bytes of sled's page cache; its default is a GiB, and it takes several times this.
-pub(crate) const INDEX_CACHE_BYTES: u64 = 16 * MIB as u64;
+pub(crate) const INDEX_CACHE_BYTES: u64 = 8 * MIB as u64;
 /// Entries looked at to find one to evict, at the most: then the one looked at last leaves, whatever it is worth.
 pub(crate) const EVICT_LOOKS_MAX: usize = 4096;
 /// Entries that one eviction spares because memory is asked for them.
@@ -110,10 +116,30 @@ pub(crate) const GHOST_KEYS_MAX: u64 = 1 << 21;
 pub(crate) const GHOST_OBJECT_BYTES: u64 = 16 * KIB as u64;
 /// Percent of the memory tier for new entries, which no older one can keep out.
 pub(crate) const WINDOW_PERCENT: u64 = 6;
+/// Bytes of the usual line with its name, as the bound of the index counts them.
+pub(crate) const INDEX_LINE_BYTES: u64 = 108;
+/// Bytes of an index that are never worth a rewrite.
+pub(crate) const INDEX_BYTES_MIN: u64 = 16 * MIB as u64;
 /// Bytes a file really takes on disk are multiples of this.
 pub(crate) const DISK_UNIT: u64 = 4096;
-/// What the index needs for a record, in lengths of the record: sled keeps old versions for a while.
-pub(crate) const RECORD_COST: u64 = 2;
+/// Bytes of a segment: a sixty-fourth of the budget, within these.
+pub(crate) const SEGMENT_BYTES_MIN: u64 = 128 * KIB as u64;
+/// The same.
+pub(crate) const SEGMENT_BYTES_MAX: u64 = 32 * MIB as u64;
+/// Bytes of the largest body that is packed into a segment, unless segments are small; larger ones are files.
+pub(crate) const PACK_BYTES_MAX: u64 = 64 * KIB as u64;
+/// Bytes that the packer writes at once.
+pub(crate) const BATCH_BYTES: usize = MIB;
+/// Segments open for reading.
+pub(crate) const OPEN_SEGMENTS_MAX: usize = 256;
+/// Files of blocks open for reading.
+pub(crate) const OPEN_FILES_MAX: usize = 256;
+/// Bytes of budget for the two directories a block's file may need.
+pub(crate) const DIRECTORIES_COST: u64 = 2 * DISK_UNIT;
+/// Bytes of budget for a segment's line in its directory.
+pub(crate) const SEGMENT_COST: u64 = 64;
+/// Bytes of budget for the directories that are always there, and `lock`, `format` and the like.
+pub(crate) const FIXED_COST: u64 = 64 * KIB as u64;
 
 const _: () = {
     assert!(BLOCK_BYTES.is_multiple_of(PIECE_BYTES));

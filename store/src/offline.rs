@@ -124,8 +124,8 @@ impl Offline {
     }
 
     fn item(&self, slot: Slot) -> Result<Item, Damage> {
-        let bytes = self.disk.record(slot.hash).ok().flatten().ok_or(Damage::Record)?;
-        let record = Record::decode(slot.hash, &bytes).map_err(|_| Damage::Record)?;
+        let bytes = self.disk.record(slot.hash()).ok().flatten().ok_or(Damage::Record)?;
+        let record = Record::decode(slot.hash(), &bytes).map_err(|_| Damage::Record)?;
         let tables = self.ledger.tables();
         let checked = record.born.max(tables.floor());
         let (verdict, _) = tables.verdict(record.url, &record.tags, record.born, checked);
@@ -136,7 +136,7 @@ impl Offline {
             born: Seq(record.born),
             length: record.length,
             purged: verdict.dead,
-            expired: verdict.expired || record.expired,
+            expired: verdict.expired || record.expired || slot.expired,
             standing: record.standing,
             blocks: record.blocks,
         })

@@ -148,20 +148,31 @@ impl Cursor {
         block: &Arc<BlockInfo>,
         offset: u32,
     ) -> Poll<Result<Bytes, PieceError>> {
-        let pending = self.pending.get_or_insert_with(|| {
-            let open = self.open.take().filter(|open| open.is(block));
-            disk.read_piece(Arc::clone(block), offset / PIECE_BYTES as u32, open)
-        });
+        let number = offset / PIECE_BYTES as u32;
+        let pending = match &mut self.pending {
+            Some(pending) => pending,
+            None => {
+                let open = self.open.take().filter(|open| open.is(block));
+                let (open, read) = disk.piece_now(block, number, open);
+                if let Some(bytes) = read {
+                    self.open = open;
+                    return Poll::Ready(bytes.and_then(|bytes| from_offset(&bytes, offset)));
+                }
+                self.pending.insert(disk.read_piece(Arc::clone(block), number, open))
+            }
+        };
         let piece = ready!(Pin::new(pending).poll(cx));
         self.pending = None;
         let piece = piece.unwrap_or(Err(PieceError::Busy))?;
         self.open = Some(piece.open);
-        let skip = offset as usize % PIECE_BYTES;
-        if skip >= piece.bytes.len() {
-            return Poll::Ready(Err(PieceError::Damaged));
-        }
-        Poll::Ready(Ok(piece.bytes.slice(skip..)))
+        Poll::Ready(from_offset(&piece.bytes, offset))
     }
+}
+
+/// The bytes of a piece from an offset in its block on.
+fn from_offset(piece: &Bytes, offset: u32) -> Result<Bytes, PieceError> {
+    let skip = offset as usize % PIECE_BYTES;
+    if skip < piece.len() { Ok(piece.slice(skip..)) } else { Err(PieceError::Damaged) }
 }
 
 const _: fn() = || {

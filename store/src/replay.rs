@@ -42,7 +42,6 @@ pub struct Rules {
     gate: Gate,
     used: u64,
     written: u64,
-    record: Arc<Vec<u8>>,
     /// What every body is a part of, so that it has its weight and takes no room.
     bytes: Bytes,
 }
@@ -57,7 +56,6 @@ impl Rules {
             gate: Gate::new(config.admission, config.disk),
             used: 0,
             written: 0,
-            record: Arc::new(vec![0; RECORD as usize]),
             bytes: vec![0; config.memory_object_max.min(MEMORY_OBJECT_BYTES_MAX) as usize].into(),
             config,
         }
@@ -125,26 +123,18 @@ impl Rules {
     }
 
     fn write(&mut self, hash: u128, size: u64, proven: bool) {
-        let slot = Slot::new(hash, 0, size, RECORD, Standing::default(), proven);
+        let mut slot = Slot::new(hash, 0, size, 0, Standing::default(), proven);
+        slot.record = RECORD;
         while self.used + slot.cost() > self.config.disk {
             let Some(victim) = self.slots.victim(|hash| self.memory.is_proven(hash)) else { return };
-            self.slots.remove(victim.hash, None);
-            self.settle(victim.hash);
+            self.slots.remove(victim.hash(), None);
             self.used -= victim.cost();
-            self.gate.note(victim.hash);
-            self.memory.displaced(victim.hash);
+            self.gate.note(victim.hash());
+            self.memory.displaced(victim.hash());
         }
         self.used += slot.cost();
         self.written += size;
-        self.slots.put(slot, Arc::clone(&self.record));
-        self.settle(hash);
-    }
-
-    /// There is no index that has to be told.
-    fn settle(&self, hash: u128) {
-        if let Some(wish) = self.slots.take_wish(hash) {
-            self.slots.wish_done(hash, &wish);
-        }
+        self.slots.put(slot);
     }
 
     /// Bytes of bodies that went to disk.

@@ -71,8 +71,8 @@ impl Scrubber {
     /// Looks at one block; false at the end of a pass.
     fn step<H: Head>(&mut self, shared: &Shared<H>, disk: &Disk) -> bool {
         let Some(slot) = self.todo.front().copied() else { return self.load(shared, disk) };
-        let record = disk.record(slot.hash).ok().flatten();
-        let record = record.as_ref().and_then(|bytes| Record::decode(slot.hash, bytes).ok());
+        let record = disk.record(slot.hash()).ok().flatten();
+        let record = record.as_ref().and_then(|bytes| Record::decode(slot.hash(), bytes).ok());
         // One that cannot be read is found by whoever asks for it, and by sweeps.
         let block = record.as_ref().and_then(|record| record.blocks.get(self.block));
         let Some((record, block)) = record.as_ref().zip(block) else {
@@ -85,14 +85,14 @@ impl Scrubber {
             Ok(_) | Err(PieceError::Busy | PieceError::Failed) => self.block += 1,
             Err(error @ (PieceError::Missing | PieceError::Damaged)) => {
                 // It may have been replaced or evicted while it was read: then nothing is wrong.
-                if disk.forget(slot.hash, Some(slot.version)) {
+                if disk.forget(slot.hash(), Some(slot.version)) {
                     tracing::warn!(
                         url = record.url,
                         ?error,
                         "a stored body has rotted: removed, to be fetched anew"
                     );
                     Counters::add(&shared.counters.scrub_damaged);
-                    shared.memory.displaced(slot.hash);
+                    shared.memory.displaced(slot.hash());
                 }
                 self.next_entry(shared);
             }

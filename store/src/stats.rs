@@ -51,6 +51,8 @@ counters! {
     corrupt,
     /// Blocks that were on disk already when they were to be written.
     deduplicated,
+    /// Bytes of the same.
+    deduplicated_bytes,
     /// Purges applied.
     purges,
     /// Dead entries removed by sweeps.
@@ -74,6 +76,12 @@ impl Counters {
 
     pub(crate) fn add_many(counter: &AtomicU64, count: u64) {
         counter.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// A block of so many bytes need not be written.
+    pub(crate) fn deduplicated(&self, bytes: u64) {
+        Self::add(&self.deduplicated);
+        self.deduplicated_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 

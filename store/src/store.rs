@@ -63,7 +63,7 @@ impl<H: Head> Store<H> {
         let memory = Arc::new(Memory::new(config.memory));
         if let Some(disk) = &disk {
             let (memory, tables) = (Arc::clone(&memory), Arc::clone(ledger.tables()));
-            disk.set_above(Box::new(MemoryAbove { memory, tables }));
+            disk.set_above(Box::new(MemoryAbove { memory, tables }))?;
         }
         let urls = disk.as_ref().map_or_else(Arc::default, |disk| Arc::clone(&disk.urls));
         let shared = Arc::new(Shared {
@@ -352,8 +352,8 @@ fn survey<H: Head>(shared: &Shared<H>, purge: &Purge) -> Survey {
     let Some(disk) = shared.disk() else { return survey };
     for slot in disk.each_shard().flatten() {
         let floor = shared.tables.floor();
-        let Ok(Some(bytes)) = disk.record(slot.hash) else { continue };
-        let Ok(record) = Record::decode(slot.hash, &bytes) else { continue };
+        let Ok(Some(bytes)) = disk.record(slot.hash()) else { continue };
+        let Ok(record) = Record::decode(slot.hash(), &bytes) else { continue };
         let checked = record.born.max(floor);
         let alive = !shared.tables.verdict(record.url, &record.tags, record.born, checked).0.dead;
         if alive && meant(record.url, &record.tags) {

@@ -114,8 +114,8 @@ fn sweep<H: Head>(shared: &Shared<H>) -> bool {
     });
     dead.iter().for_each(|entry| shared.memory.remove_entry(entry));
     let Some(disk) = shared.disk() else { return true };
-    // An entry whose record could not be read might be one of those that must go.
-    let mut whole = true;
+    // An entry whose record could not be read, or that is not known again yet, might be one of those that must go.
+    let mut whole = !disk.rebuilding();
     for slots in disk.each_shard() {
         for slots in slots.chunks(STRIDE) {
             if !shared.open() {
@@ -124,6 +124,7 @@ fn sweep<H: Head>(shared: &Shared<H>) -> bool {
             for slot in slots {
                 whole &= look(shared, disk, *slot);
             }
+            disk.catch_up();
             thread::sleep(PAUSE);
         }
     }
@@ -137,19 +138,28 @@ fn look<H: Head>(shared: &Shared<H>, disk: &Disk, slot: Slot) -> bool {
         return true;
     }
     let floor = tables.floor();
-    let Ok(bytes) = disk.record(slot.hash) else { return false };
-    let record = bytes.as_ref().and_then(|bytes| Record::decode(slot.hash, bytes).ok());
-    let (Some(bytes), Some(record)) = (&bytes, record) else {
-        disk.forget(slot.hash, Some(slot.version));
+    // What everything counts as needs no look at the record.
+    if tables.hold().all_gone(slot.born) {
+        sweep_away(shared, disk, slot);
+        return true;
+    }
+    let hash = slot.hash();
+    let Ok(bytes) = disk.record(hash) else { return false };
+    let Some(record) = bytes.as_ref().and_then(|bytes| Record::decode(hash, bytes).ok()) else {
+        disk.forget(hash, Some(slot.version));
         return true;
     };
     let (verdict, _) = tables.verdict(record.url, &record.tags, record.born, record.born.max(floor));
     if verdict.gone {
-        if disk.forget(slot.hash, Some(slot.version)) {
-            Counters::add(&shared.counters.swept);
-        }
-    } else if verdict.aged && !record.expired && disk.expire(slot, &record, bytes).is_err() {
-        disk.forget(slot.hash, Some(slot.version));
+        sweep_away(shared, disk, slot);
+    } else if verdict.aged && !slot.expired {
+        disk.expire(slot);
     }
     true
+}
+
+fn sweep_away<H: Head>(shared: &Shared<H>, disk: &Disk, slot: Slot) {
+    if disk.forget(slot.hash(), Some(slot.version)) {
+        Counters::add(&shared.counters.swept);
+    }
 }

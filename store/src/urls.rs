@@ -19,7 +19,12 @@ impl Default for Urls {
 
 impl Urls {
     pub(crate) fn add(&self, url: &str) {
-        let (word, bit) = place(url);
+        self.add_hash(hash(url));
+    }
+
+    /// The same for who knows only [`hash`] of it.
+    pub(crate) fn add_hash(&self, hash: u32) {
+        let (word, bit) = place(hash);
         // Most often it is there, and reading shares the line between cores.
         if self.0[word].load(Ordering::Relaxed) & bit == 0 {
             self.0[word].fetch_or(bit, Ordering::AcqRel);
@@ -27,13 +32,18 @@ impl Urls {
     }
 
     pub(crate) fn may_hold(&self, url: &str) -> bool {
-        let (word, bit) = place(url);
+        let (word, bit) = place(hash(url));
         self.0[word].load(Ordering::Acquire) & bit != 0
     }
 }
 
-fn place(url: &str) -> (usize, u64) {
-    let at = xxh3_64(url.as_bytes()) as usize % BITS;
+/// What stands for a URL here; the disk holds it.
+pub(crate) fn hash(url: &str) -> u32 {
+    xxh3_64(url.as_bytes()) as u32
+}
+
+fn place(hash: u32) -> (usize, u64) {
+    let at = hash as usize % BITS;
     (at / 64, 1 << (at % 64))
 }
 

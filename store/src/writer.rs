@@ -87,7 +87,7 @@ impl<H: Head> Writer<H> {
         let parts = self.parts.take().expect("only commit takes them");
         let whole = poll_fn(|cx| self.fill.poll_whole(cx)).await;
         let kept = match whole {
-            Ok(whole) => self.shared.keep(parts, whole, &self.fill).await,
+            Ok(whole) => self.shared.keep(parts, whole).await,
             Err(why) => Err(why),
         };
         kept.map_err(|why| self.shared.not_kept(why))

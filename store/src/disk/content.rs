@@ -1,20 +1,23 @@
 //! Blocks as files. The only file that names cacache: it writes and removes content by hash; reading is ours, because a
 //! range must not read what is before it and no byte may leave before it was verified.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, IoSliceMut, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use cacache::{Algorithm, Integrity, WriteOpts};
+use parking_lot::Mutex;
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
+use super::now::read_now;
 use crate::fault::Faults;
-use crate::limits::PIECE_BYTES;
+use crate::limits::{OPEN_FILES_MAX, PIECE_BYTES};
 
 /// Times that a block is written when its directories are removed at the same moment, again and again.
 const ATTEMPTS: usize = 4;
@@ -79,14 +82,20 @@ pub(crate) enum PieceError {
     Damaged,
 }
 
-/// A block's file, open for reading.
+/// A block, open for reading: a file of its own or a place in a segment.
 #[derive(Debug, Clone)]
 pub(crate) struct OpenBlock {
     block: Arc<BlockInfo>,
     file: Arc<File>,
+    /// Where it begins in the file.
+    base: u64,
 }
 
 impl OpenBlock {
+    pub(crate) fn new(block: &Arc<BlockInfo>, file: Arc<File>, base: u64) -> Self {
+        Self { block: Arc::clone(block), file, base }
+    }
+
     pub(crate) fn is(&self, block: &Arc<BlockInfo>) -> bool {
         Arc::ptr_eq(&self.block, block)
     }
@@ -103,11 +112,13 @@ pub(crate) struct Piece {
 pub(crate) struct Content {
     directory: PathBuf,
     faults: Arc<Faults>,
+    /// Files that were read of late, the oldest first.
+    files: Mutex<VecDeque<(Hash, Arc<File>)>>,
 }
 
 impl Content {
     pub(crate) fn new(directory: &Path, faults: Arc<Faults>) -> Self {
-        Self { directory: directory.to_owned(), faults }
+        Self { directory: directory.to_owned(), faults, files: Mutex::default() }
     }
 
     /// Writes a block; it appears under its name at once and complete.
@@ -140,15 +151,55 @@ impl Content {
 
     /// Whether there is a file of the right length.
     pub(crate) fn holds(&self, block: &BlockInfo) -> bool {
-        fs::metadata(self.path(&block.hash)).is_ok_and(|found| found.len() == u64::from(block.len))
+        self.has(&block.hash, block.len)
+    }
+
+    /// The same, by its name.
+    pub(crate) fn has(&self, name: &Hash, len: u32) -> bool {
+        fs::metadata(self.path(name)).is_ok_and(|found| found.len() == u64::from(len))
     }
 
     pub(crate) fn open(&self, block: &Arc<BlockInfo>) -> Result<OpenBlock, PieceError> {
         let open = self.faults.call("content open").and_then(|()| File::open(self.path(&block.hash)));
-        match open {
-            Ok(file) => Ok(OpenBlock { block: Arc::clone(block), file: Arc::new(file) }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(PieceError::Missing),
-            Err(error) => Err(failed(&error)),
+        open.map(|file| OpenBlock::new(block, Arc::new(file), 0)).map_err(|error| failed(&error))
+    }
+
+    /// The same for a body that holds its blocks: the file stays open for a while.
+    pub(crate) fn open_kept(&self, block: &Arc<BlockInfo>) -> Result<OpenBlock, PieceError> {
+        if let Some(open) = self.opened(block) {
+            return Ok(open);
+        }
+        let open = self.open(block)?;
+        let mut files = self.files.lock();
+        if files.len() >= OPEN_FILES_MAX {
+            files.pop_front();
+        }
+        files.push_back((block.hash, Arc::clone(&open.file)));
+        Ok(open)
+    }
+
+    /// The file if it is open.
+    pub(crate) fn opened(&self, block: &Arc<BlockInfo>) -> Option<OpenBlock> {
+        let files = self.files.lock();
+        let (_, file) = files.iter().rev().find(|(hash, _)| *hash == block.hash)?;
+        Some(OpenBlock::new(block, Arc::clone(file), 0))
+    }
+
+    /// Reads a piece if that takes no waiting; `None` if it does.
+    pub(crate) fn read_now(&self, open: &OpenBlock, piece: u32) -> Option<Result<Bytes, PieceError>> {
+        let mut bytes = vec![0; open.block.piece_len(piece)];
+        let from = open.base + u64::from(piece) * PIECE_BYTES as u64;
+        let read = self
+            .faults
+            .call_now("content read")
+            .and_then(|goes| Ok(goes && read_now(&open.file, &mut [IoSliceMut::new(&mut bytes)], from)?));
+        match read {
+            Ok(true) if open.block.sums.get(piece as usize) == Some(&xxh3_64(&bytes)) => {
+                Some(Ok(bytes.into()))
+            }
+            Ok(true) => Some(Err(PieceError::Damaged)),
+            Ok(false) => None,
+            Err(error) => Some(Err(failed(&error))),
         }
     }
 
@@ -158,12 +209,17 @@ impl Content {
         Ok(Piece { bytes: bytes.into(), open })
     }
 
-    /// Fills `buffer` with all blocks, one after the other.
-    pub(crate) fn read_all(&self, blocks: &[Arc<BlockInfo>], buffer: &mut [u8]) -> Result<(), PieceErrorAt> {
+    /// Fills `buffer` with all blocks, one after the other, which `open` opens.
+    pub(crate) fn read_all(
+        &self,
+        blocks: &[Arc<BlockInfo>],
+        buffer: &mut [u8],
+        open: impl Fn(&Arc<BlockInfo>) -> Result<OpenBlock, PieceError>,
+    ) -> Result<(), PieceErrorAt> {
         let mut rest = buffer;
         for block in blocks {
             let at = |error| PieceErrorAt { block: Arc::clone(block), error };
-            let open = self.open(block).map_err(at)?;
+            let open = open(block).map_err(at)?;
             for piece in 0..block.sums.len() as u32 {
                 let (part, after) = rest
                     .split_at_mut_checked(block.piece_len(piece))
@@ -176,18 +232,18 @@ impl Content {
     }
 
     fn read_into(&self, open: &OpenBlock, piece: u32, buffer: &mut [u8]) -> Result<(), PieceError> {
-        let from = u64::from(piece) * PIECE_BYTES as u64;
+        let from = open.base + u64::from(piece) * PIECE_BYTES as u64;
         let read = self.faults.call("content read").and_then(|()| open.file.read_exact_at(buffer, from));
         match read {
             Ok(()) if open.block.sums.get(piece as usize) == Some(&xxh3_64(buffer)) => Ok(()),
             Ok(()) => Err(PieceError::Damaged),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(PieceError::Damaged),
             Err(error) => Err(failed(&error)),
         }
     }
 
     /// Removes a block and the directories that are empty then; that it is gone already is fine.
     pub(crate) fn remove(&self, hash: &Hash) -> io::Result<()> {
+        self.files.lock().retain(|(open, _)| open != hash);
         self.faults.call("content remove")?;
         match cacache::remove_hash_sync(&self.directory, &integrity(hash)?).map_err(as_io) {
             Ok(()) => {}
@@ -252,8 +308,13 @@ fn vanished(error: &io::Error) -> bool {
 }
 
 /// Being out of descriptors or memory says nothing about the block.
-fn failed(error: &io::Error) -> PieceError {
+pub(crate) fn failed(error: &io::Error) -> PieceError {
     tracing::debug!(%error, "cannot read a block");
+    match error.kind() {
+        io::ErrorKind::NotFound => return PieceError::Missing,
+        io::ErrorKind::UnexpectedEof => return PieceError::Damaged,
+        _ => {}
+    }
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => PieceError::Busy,
         _ => PieceError::Failed,

@@ -1,113 +1,230 @@
-//! The records on disk. The only file that names sled: a rebuildable index, never the only copy of anything that must
-//! last, never asked on the hit path, written by one thread.
+//! The lines on disk. The only file that names sled: a rebuildable index, never the only copy of anything, never asked on
+//! the hit path, written by one thread.
 //!
 //! sled answers some damage with a panic and some with an error; both mean the same here. If it cannot be opened it is
-//! moved aside to `index.broken` (the last one only) and a new one is begun.
+//! moved aside to `index.broken` (the last one only) and a new one is begun, to be filled from the segments.
+//!
+//! Its files never shrink and grow with churn, so it is rewritten when they are too large for what is in it: `index/`
+//! holds a directory for each generation, and `current` names the one that counts. The next one is filled little by
+//! little beside it; what is written meanwhile goes to both. When it is whole and on disk `current` is replaced, by a
+//! rename, and the old one removed. Whenever that ends early, the old one counts.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
 
 use super::recover::full;
 use crate::fault::Faults;
-use crate::limits::INDEX_CACHE_BYTES;
+use crate::limits::{INDEX_BYTES_MIN, INDEX_CACHE_BYTES, INDEX_LINE_BYTES};
 
-/// The name of what is no record; records have names of 16 bytes.
+/// Names of what is no line of an entry (16 bytes) or a block (32).
 const SEQ: &[u8] = b"seq";
+const UPTO: &[u8] = b"upto";
+/// Lines copied in one turn of a rewrite.
+const STRIDE: usize = 4096;
+/// Puts and removals after which the size is looked at.
+const LOOK_EVERY: u64 = 10_000;
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opened {
+    /// As it was left.
+    Whole,
+    /// None, or one that could not be used: a new one was begun.
+    New,
+}
 
 #[derive(Debug)]
 pub(crate) struct Index {
-    db: RwLock<Option<sled::Db>>,
+    generations: RwLock<Generations>,
     path: PathBuf,
     faults: Arc<Faults>,
     /// It panicked or found damage: not to be opened again.
     distrusted: AtomicBool,
+    /// Changes since its size was last looked at.
+    changes: AtomicU64,
+    /// Bytes that are never worth a rewrite.
+    least: u64,
+}
+
+#[derive(Debug)]
+struct Generations {
+    /// `None`: closed.
+    db: Option<sled::Db>,
+    number: u64,
+    next: Option<Next>,
+}
+
+/// The generation that is being filled.
+#[derive(Debug)]
+struct Next {
+    db: sled::Db,
+    /// Everything up to this name is in it.
+    upto: Vec<u8>,
 }
 
 impl Index {
-    /// Opens the index in `directory`, a new one if need be; says whether an old one was set aside.
-    pub(crate) fn open(directory: &Path, faults: Arc<Faults>) -> io::Result<(Self, bool)> {
+    /// Opens the index in `directory`, a new one if need be.
+    pub(crate) fn open(directory: &Path, faults: Arc<Faults>) -> io::Result<(Self, Opened)> {
         let path = directory.join("index");
-        let distrusted = path.join("distrusted").exists();
-        let opened = if distrusted {
-            Err(io::Error::other("found damaged while in use"))
-        } else {
-            open(&path, &faults)
+        let fresh = !path.exists();
+        let opened = match current(&path) {
+            _ if path.join("distrusted").exists() => Err(io::Error::other("found damaged while in use")),
+            Ok(Some(number)) => open(&path, number, &faults).map(|db| (db, number)),
+            Ok(None) if fresh => begin(&path, &faults),
+            Ok(None) => Err(io::Error::other("it does not say which generation counts")),
+            Err(error) => Err(error),
         };
-        let (db, aside) = match opened {
-            Ok(db) => (db, false),
+        let ((db, number), found) = match opened {
+            Ok(opened) => (opened, if fresh { Opened::New } else { Opened::Whole }),
             // A new one would not fare better.
             Err(error) if full(&error) || error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 return Err(error);
             }
             Err(error) => {
-                tracing::error!(%error, "the index cannot be opened: starting with an empty one");
+                tracing::error!(%error, "the index cannot be opened: it is built anew from the segments");
                 set_aside(&path)?;
-                (open(&path, &faults)?, true)
+                (begin(&path, &faults)?, Opened::New)
             }
         };
-        Ok((Self { db: RwLock::new(Some(db)), path, faults, distrusted: AtomicBool::new(false) }, aside))
+        remove_others(&path, number);
+        let generations = RwLock::new(Generations { db: Some(db), number, next: None });
+        let (distrusted, changes) = (AtomicBool::new(false), AtomicU64::new(0));
+        Ok((Self { generations, path, faults, distrusted, changes, least: INDEX_BYTES_MIN }, found))
     }
 
-    /// Gives up an index whose records cannot even be listed, and begins a new one.
+    /// Gives up an index whose lines cannot even be listed, and begins a new one.
     pub(crate) fn start_over(&self) -> io::Result<()> {
-        let mut db = self.db.write();
-        discard(db.take());
+        let mut generations = self.generations.write();
+        discard(generations.db.take());
         set_aside(&self.path)?;
-        *db = Some(open(&self.path, &self.faults)?);
+        let (db, number) = begin(&self.path, &self.faults)?;
+        *generations = Generations { db: Some(db), number, next: None };
         self.distrusted.store(false, Ordering::Relaxed);
         Ok(())
     }
 
-    pub(crate) fn get(&self, hash: u128) -> io::Result<Option<Vec<u8>>> {
-        self.run("index get", |db| Ok(db.get(hash.to_be_bytes())?.map(|value| value.to_vec())))
+    pub(crate) fn put(&self, name: &[u8], line: &[u8]) -> io::Result<()> {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        self.run("index put", |generations, db| {
+            if let Some(next) = generations.reached(name) {
+                next.insert(name, line)?;
+            }
+            db.insert(name, line).map(drop)
+        })
     }
 
-    /// Puts a record and gives back the one it replaces.
-    pub(crate) fn put(&self, hash: u128, record: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        self.run("index put", |db| Ok(db.insert(hash.to_be_bytes(), record)?.map(|value| value.to_vec())))
-    }
-
-    /// Removes a record and gives it back.
-    pub(crate) fn remove(&self, hash: u128) -> io::Result<Option<Vec<u8>>> {
-        self.run("index remove", |db| Ok(db.remove(hash.to_be_bytes())?.map(|value| value.to_vec())))
+    pub(crate) fn remove(&self, name: &[u8]) -> io::Result<()> {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        self.run("index remove", |generations, db| {
+            if let Some(next) = generations.reached(name) {
+                next.remove(name)?;
+            }
+            db.remove(name).map(drop)
+        })
     }
 
     /// Notes the position of the newest purge, so that a journal that has lost its end is found out.
     pub(crate) fn note_seq(&self, seq: u64) -> io::Result<()> {
-        self.run("index note", |db| db.insert(SEQ, &seq.to_le_bytes()).map(drop))
+        self.put(SEQ, &seq.to_le_bytes())
     }
 
     /// The position noted last; 0 if none.
     pub(crate) fn noted_seq(&self) -> io::Result<u64> {
-        let noted = self.run("index note", |db| db.get(SEQ))?;
+        let noted = self.run("index note", |_, db| db.get(SEQ))?;
         Ok(noted.and_then(|noted| noted.as_ref().try_into().ok()).map_or(0, u64::from_le_bytes))
+    }
+
+    /// Notes that all frames before this place are in it, or dead.
+    pub(crate) fn note_upto(&self, place: [u8; 8]) -> io::Result<()> {
+        self.put(UPTO, &place)
+    }
+
+    /// The place noted last.
+    pub(crate) fn noted_upto(&self) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.run("index note", |_, db| db.get(UPTO))?.map(|place| place.to_vec()))
     }
 
     /// Returns when everything before is on disk, as far as the system says so.
     pub(crate) fn flush(&self) -> io::Result<()> {
-        self.run("index flush", |db| db.flush().map(drop))?;
+        let number = self.run("index flush", |generations, db| db.flush().map(|_| generations.number))?;
         // sled asks for the range only, not for the file's length.
-        fs::File::open(self.path.join("db")).and_then(|file| file.sync_data())
+        fs::File::open(generation(&self.path, number).join("db")).and_then(|file| file.sync_data())
     }
 
-    /// Visits all records. Those with a name that is none of ours are passed over.
-    pub(crate) fn each(&self, mut visit: impl FnMut(u128, &[u8])) -> io::Result<()> {
-        self.run("index scan", |db| {
+    /// Visits all lines, by name.
+    pub(crate) fn each(&self, mut visit: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
+        self.run("index scan", |_, db| {
             for item in db.iter() {
-                let (name, record) = item?;
-                if let Ok(name) = name.as_ref().try_into() {
-                    visit(u128::from_be_bytes(name), &record);
-                }
+                let (name, line) = item?;
+                visit(&name, &line);
             }
             Ok(())
         })
+    }
+
+    /// Goes on with a rewrite, or begins one if it is due for what is in it, `entries` of them; true while one is under
+    /// way.
+    pub(crate) fn tend(&self, entries: u64) -> io::Result<bool> {
+        if self.distrusted() {
+            return Ok(false);
+        }
+        if self.generations.read().next.is_some() {
+            return self.go_on().inspect_err(|_| self.give_up());
+        }
+        if self.changes.load(Ordering::Relaxed) < LOOK_EVERY {
+            return Ok(false);
+        }
+        self.changes.store(0, Ordering::Relaxed);
+        let bytes = self.run("index size", |_, db| db.size_on_disk())?;
+        if bytes < self.least.max(entries * INDEX_LINE_BYTES * 2) {
+            return Ok(false);
+        }
+        let mut generations = self.generations.write();
+        let db = open(&self.path, generations.number + 1, &self.faults)?;
+        generations.next = Some(Next { db, upto: Vec::new() });
+        Ok(true)
+    }
+
+    /// Copies some lines; when all are there, the next generation counts.
+    fn go_on(&self) -> io::Result<bool> {
+        let mut generations = self.generations.write();
+        let Generations { db: Some(db), next: Some(next), .. } = &mut *generations else { return Ok(false) };
+        self.faults.call("index rewrite")?;
+        let copied = catch_unwind(AssertUnwindSafe(|| {
+            let mut copied = 0;
+            for item in db.range(next.upto.clone()..).take(STRIDE) {
+                let (name, line) = item?;
+                next.db.insert(&name, line)?;
+                (next.upto, copied) = (name.to_vec(), copied + 1);
+            }
+            if copied < STRIDE { next.db.flush().map(|_| true) } else { Ok(false) }
+        }));
+        if !copied.map_err(|_| io::Error::other("panicked"))?.map_err(as_io)? {
+            return Ok(true);
+        }
+        let number = generations.number + 1;
+        write_current(&self.path, number, &self.faults)?;
+        let next = generations.next.take().map(|next| next.db);
+        let old = std::mem::replace(&mut generations.db, next);
+        generations.number = number;
+        drop(generations);
+        discard(old);
+        remove_others(&self.path, number);
+        Ok(false)
+    }
+
+    /// Ends a rewrite that has failed: what counts goes on to count.
+    fn give_up(&self) {
+        let mut generations = self.generations.write();
+        discard(generations.next.take().map(|next| next.db));
+        remove_others(&self.path, generations.number);
     }
 
     /// Whether it has failed in a way that only a new one cures.
@@ -120,14 +237,19 @@ impl Index {
         if let Err(error) = self.flush() {
             tracing::warn!(%error, "the index could not be flushed");
         }
-        discard(self.db.write().take());
+        self.give_up();
+        discard(self.generations.write().db.take());
     }
 
-    fn run<T>(&self, what: &'static str, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> io::Result<T> {
+    fn run<T>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&Generations, &sled::Db) -> sled::Result<T>,
+    ) -> io::Result<T> {
         self.faults.call(what)?;
-        let db = self.db.read();
-        let Some(db) = db.as_ref() else { return Err(io::Error::other("the index is closed")) };
-        match catch_unwind(AssertUnwindSafe(|| work(db))) {
+        let generations = self.generations.read();
+        let Some(db) = generations.db.as_ref() else { return Err(io::Error::other("the index is closed")) };
+        match catch_unwind(AssertUnwindSafe(|| work(&generations, db))) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(sled::Error::Io(error))) => Err(error),
             Ok(Err(error)) => Err(self.distrust(what, &error.to_string())),
@@ -147,12 +269,72 @@ impl Index {
     }
 }
 
-fn open(path: &Path, faults: &Faults) -> io::Result<sled::Db> {
+impl Generations {
+    /// The next generation, if it has come as far as this name.
+    fn reached(&self, name: &[u8]) -> Option<&sled::Db> {
+        self.next.as_ref().filter(|next| name <= &next.upto[..]).map(|next| &next.db)
+    }
+}
+
+fn generation(path: &Path, number: u64) -> PathBuf {
+    path.join(format!("g{number}"))
+}
+
+/// The generation that counts; `None` if none is named.
+fn current(path: &Path) -> io::Result<Option<u64>> {
+    match fs::read_to_string(path.join("current")) {
+        Ok(text) => match text.strip_suffix('\n').and_then(|text| text.parse().ok()) {
+            Some(number) if generation(path, number).exists() => Ok(Some(number)),
+            _ => Err(io::Error::other("the generation that counts is not there")),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn write_current(path: &Path, number: u64, faults: &Faults) -> io::Result<()> {
+    faults.call("index switch")?;
+    let new = path.join("current.new");
+    let mut file = fs::OpenOptions::new().create(true).write(true).truncate(true).open(&new)?;
+    file.write_all(format!("{number}\n").as_bytes())?;
+    file.sync_all()?;
+    fs::rename(new, path.join("current"))
+}
+
+fn begin(path: &Path, faults: &Faults) -> io::Result<(sled::Db, u64)> {
+    let db = open(path, 1, faults)?;
+    write_current(path, 1, faults)?;
+    Ok((db, 1))
+}
+
+/// Removes what a rewrite has left.
+fn remove_others(path: &Path, number: u64) {
+    let keep = [generation(path, number), path.join("current"), path.join("distrusted")];
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        let other = entry.path();
+        if keep.contains(&other) {
+            continue;
+        }
+        if let Err(error) = fs::remove_dir_all(&other).or_else(|_| fs::remove_file(&other)) {
+            tracing::warn!(path = %other.display(), %error, "an old index cannot be removed");
+        }
+    }
+}
+
+fn as_io(error: sled::Error) -> io::Error {
+    match error {
+        sled::Error::Io(error) => error,
+        other => io::Error::other(other),
+    }
+}
+
+fn open(path: &Path, number: u64, faults: &Faults) -> io::Result<sled::Db> {
     faults.call("index open")?;
-    fs::create_dir_all(path)?;
-    remove_half_snapshots(path)?;
+    let path = generation(path, number);
+    fs::create_dir_all(&path)?;
+    remove_half_snapshots(&path)?;
     let config = sled::Config::new()
-        .path(path)
+        .path(&path)
         .cache_capacity(INDEX_CACHE_BYTES)
         .flush_every_ms(None)
         .mode(sled::Mode::HighThroughput);
@@ -204,64 +386,4 @@ fn discard(db: Option<sled::Db>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn open_at(path: &Path) -> (Index, bool) {
-        Index::open(path, Arc::default()).unwrap()
-    }
-
-    #[test]
-    fn records_survive_and_replaced_ones_come_back() {
-        let directory = tempfile::tempdir().unwrap();
-        let (index, aside) = open_at(directory.path());
-        assert!(!aside);
-        assert_eq!(index.put(1, b"one").unwrap(), None);
-        assert_eq!(index.put(1, b"two").unwrap().as_deref(), Some(&b"one"[..]));
-        index.put(2, &vec![9; 400_000]).unwrap();
-        index.close();
-        let (index, aside) = open_at(directory.path());
-        assert!(!aside);
-        let mut all = Vec::new();
-        index.each(|hash, record| all.push((hash, record.len()))).unwrap();
-        assert_eq!(all, [(1, 3), (2, 400_000)]);
-        assert_eq!(index.remove(1).unwrap().as_deref(), Some(&b"two"[..]));
-        assert_eq!(index.get(1).unwrap(), None);
-        index.close();
-        assert!(index.get(1).is_err());
-    }
-
-    #[test]
-    fn a_half_written_snapshot_does_no_harm() {
-        let directory = tempfile::tempdir().unwrap();
-        let (index, _) = open_at(directory.path());
-        index.put(1, b"one").unwrap();
-        index.close();
-        for name in ["snap.0000000000000000.generating", "snap.FFFFFFFFFFFFFFF0.generating"] {
-            let mut options = fs::OpenOptions::new();
-            let mut file =
-                options.create(true).append(true).open(directory.path().join("index").join(name)).unwrap();
-            io::Write::write_all(&mut file, b"half").unwrap();
-        }
-        let (index, aside) = open_at(directory.path());
-        assert!(!aside);
-        assert_eq!(index.get(1).unwrap().as_deref(), Some(&b"one"[..]));
-    }
-
-    #[test]
-    fn what_cannot_be_opened_is_set_aside_once() {
-        let directory = tempfile::tempdir().unwrap();
-        for _ in 0..2 {
-            let (index, _) = open_at(directory.path());
-            index.put(1, b"one").unwrap();
-            index.close();
-            fs::remove_file(directory.path().join("index/db")).unwrap();
-            fs::create_dir(directory.path().join("index/db")).unwrap();
-            let (index, aside) = open_at(directory.path());
-            assert!(aside);
-            assert_eq!(index.get(1).unwrap(), None);
-            index.close();
-        }
-        assert!(directory.path().join("index.broken").exists());
-    }
-}
+mod tests;

@@ -1,9 +1,10 @@
-//! The one thread that writes the index, and removes blocks when nobody refers to them any more.
+//! The one thread that writes the index and gives space back: marks the frames of entries that are gone, removes blocks
+//! and segments when nobody refers to them any more.
 //!
 //! It is told which hashes have news and looks up what they should come to: so many changes of one entry cost one write,
 //! and two changes of it can never be written in the wrong order.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,14 +14,18 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::Disk;
-use super::content::BlockInfo;
-use super::record::Record;
-use super::slots::{Change, Wish, record_cost};
+use super::blocks::{Body, State};
+use super::content::{BlockInfo, Hash};
+use super::frame::{At, Mark, record_bytes};
+use super::line;
+use super::slots::Slot;
 use crate::limits::{CLOSE_WAIT, FLUSH_EVERY, RECORDS_WAITING_MAX, ROOM_WAIT};
-use crate::stats::Counters;
 
 /// Time between two turns when somebody waits.
 const SHORT_TURN: Duration = Duration::from_millis(5);
+
+/// Hashes that are worth a turn of their own.
+const NEWS_ENOUGH: usize = 4096;
 
 /// What the thread knows from turn to turn.
 #[derive(Debug)]
@@ -29,30 +34,32 @@ struct Book {
     dirty: bool,
     /// The position of purges that the index holds.
     noted: u64,
-    /// Hashes whose records could not be written.
+    /// What could not be done, to be tried again.
     again: Vec<u128>,
-    /// Records that were replaced or removed, but not on disk yet: until then a crash brings them back, and what they
-    /// point to should be there.
-    garbage: Vec<(u128, Vec<u8>)>,
-    /// Somebody waits for space.
-    hurry: bool,
+    names: Vec<Hash>,
+    marks: Vec<(At, Mark)>,
+    segments: HashSet<u32>,
+    /// The index is being rewritten.
+    rewriting: bool,
 }
 
 impl Book {
-    /// Whether somebody waits for the space that a flush would free.
-    fn wanted(&self) -> bool {
-        self.hurry && !self.garbage.is_empty()
-    }
-
     fn new() -> Self {
         Self {
             flushed: Instant::now(),
             dirty: false,
             noted: 0,
             again: Vec::new(),
-            garbage: Vec::new(),
-            hurry: false,
+            names: Vec::new(),
+            marks: Vec::new(),
+            segments: HashSet::new(),
+            rewriting: false,
         }
+    }
+
+    /// Whether everything told so far has been carried out.
+    fn settled(&self) -> bool {
+        self.again.is_empty() && self.names.is_empty() && self.marks.is_empty() && self.segments.is_empty()
     }
 }
 
@@ -66,11 +73,18 @@ pub(crate) struct Keeper {
 #[derive(Debug, Default)]
 struct Inbox {
     hashes: VecDeque<u128>,
-    /// Records that never reached the index, or have left it.
-    records: Vec<(u128, Arc<Vec<u8>>)>,
+    /// Blocks that have, or need no more, a line of their own.
+    names: Vec<Hash>,
+    /// Entries that are gone.
+    gone: Vec<Slot>,
+    /// Frames whose marks are to change.
+    marks: Vec<(At, Mark)>,
     /// Blocks that a reader or a fill has let go.
     blocks: Vec<Arc<BlockInfo>>,
+    bodies: Vec<Body>,
     flushes: Vec<oneshot::Sender<io::Result<()>>>,
+    /// Segments may be empty.
+    sweep: bool,
     hurry: bool,
     closing: bool,
     ended: bool,
@@ -79,7 +93,14 @@ struct Inbox {
 
 impl Inbox {
     fn is_empty(&self) -> bool {
-        self.hashes.is_empty() && self.records.is_empty() && self.blocks.is_empty() && self.flushes.is_empty()
+        self.hashes.is_empty()
+            && self.gone.is_empty()
+            && self.names.is_empty()
+            && self.marks.is_empty()
+            && self.blocks.is_empty()
+            && self.bodies.is_empty()
+            && self.flushes.is_empty()
+            && !self.sweep
     }
 }
 
@@ -89,6 +110,7 @@ impl Keeper {
         let mut inbox = self.inbox.lock();
         let until = Instant::now() + ROOM_WAIT;
         while inbox.hashes.len() >= RECORDS_WAITING_MAX && !inbox.closing {
+            self.news.notify_one();
             if self.room.wait_until(&mut inbox, until).timed_out() {
                 return false;
             }
@@ -96,21 +118,51 @@ impl Keeper {
         true
     }
 
-    /// Carries on what a change of the slots has left to do.
-    pub(crate) fn tell(&self, hash: u128, change: Change) {
-        let Change { news, unwritten, displaced, .. } = change;
-        if !news && unwritten.is_empty() && displaced.is_none() {
-            return;
-        }
+    /// What the index holds of this hash has changed. It need not be written at once.
+    pub(crate) fn news(&self, hash: u128) {
         let mut inbox = self.inbox.lock();
-        inbox.hashes.extend(news.then_some(hash).into_iter().chain(displaced));
-        inbox.records.extend(unwritten.into_iter().map(|record| (hash, record)));
+        inbox.hashes.push_back(hash);
+        let many = inbox.hashes.len().is_multiple_of(NEWS_ENOUGH);
+        drop(inbox);
+        if many {
+            self.news.notify_one();
+        }
+    }
+
+    /// What the index holds of this block has changed.
+    pub(crate) fn block_news(&self, name: Hash) {
+        self.inbox.lock().names.push(name);
+    }
+
+    /// An entry has been taken out of its slot, or was never put in.
+    pub(crate) fn bury(&self, slot: Slot) {
+        let mut inbox = self.inbox.lock();
+        inbox.hashes.push_back(slot.hash());
+        inbox.gone.push(slot);
         drop(inbox);
         self.news.notify_one();
     }
 
+    /// The mark of a frame is to change.
+    pub(crate) fn mark(&self, at: At, mark: Mark, hash: u128) {
+        let mut inbox = self.inbox.lock();
+        inbox.marks.push((at, mark));
+        inbox.hashes.push_back(hash);
+    }
+
     pub(crate) fn let_go(&self, blocks: impl IntoIterator<Item = Arc<BlockInfo>>) {
         self.inbox.lock().blocks.extend(blocks);
+        self.news.notify_one();
+    }
+
+    pub(crate) fn let_go_body(&self, body: Body) {
+        self.inbox.lock().bodies.push(body);
+        self.news.notify_one();
+    }
+
+    /// Segments may have become empty.
+    pub(crate) fn sweep(&self) {
+        self.inbox.lock().sweep = true;
         self.news.notify_one();
     }
 
@@ -163,16 +215,13 @@ impl Keeper {
         if inbox.is_empty() && !inbox.hurry {
             self.news.wait_for(&mut inbox, at_most);
         }
-        let hurry = std::mem::take(&mut inbox.hurry);
-        let taken = Inbox {
-            hashes: std::mem::take(&mut inbox.hashes),
-            records: std::mem::take(&mut inbox.records),
-            blocks: std::mem::take(&mut inbox.blocks),
-            flushes: std::mem::take(&mut inbox.flushes),
-            hurry,
+        let fresh = Inbox {
+            closing: inbox.closing,
+            watchers: std::mem::take(&mut inbox.watchers),
             ..Inbox::default()
         };
-        let closing = inbox.closing;
+        let taken = std::mem::replace(&mut *inbox, fresh);
+        let closing = taken.closing;
         drop(inbox);
         self.room.notify_all();
         (taken, closing)
@@ -186,14 +235,20 @@ impl Disk {
         let mut deadline = None;
         loop {
             // Before the inbox is emptied: what is told by jobs that have ended is in it then.
-            let last = deadline.is_some_and(|deadline| self.pool.ended() || Instant::now() > deadline);
-            let wait = if deadline.is_some() || book.wanted() { SHORT_TURN } else { FLUSH_EVERY };
+            let done = self.pool.ended() && self.packer.ended();
+            let last = deadline.is_some_and(|deadline| done || Instant::now() > deadline);
+            let wait = if deadline.is_some() || book.rewriting { SHORT_TURN } else { FLUSH_EVERY };
+            // So is everything before this position.
+            let upto = self.packer.upto();
             let (inbox, closing) = self.keeper.next(wait);
             if closing && deadline.is_none() {
                 self.pool.close();
                 deadline = Some(Instant::now() + CLOSE_WAIT);
             }
-            self.turn(&mut book, inbox, last);
+            if deadline.is_some() && self.pool.ended() {
+                self.packer.close();
+            }
+            self.turn(&mut book, inbox, upto, last);
             if last {
                 break;
             }
@@ -209,90 +264,142 @@ impl Disk {
         }
     }
 
-    fn turn(&self, book: &mut Book, inbox: Inbox, last: bool) {
-        book.hurry |= inbox.hurry;
-        book.dirty |= !inbox.hashes.is_empty();
+    fn turn(self: &Arc<Self>, book: &mut Book, inbox: Inbox, upto: At, last: bool) {
+        book.dirty |= !inbox.hashes.is_empty() || !inbox.names.is_empty();
+        // Marks come before the index forgets: nobody knows of a frame that is alive and not in it.
+        self.release(book, &inbox);
         for hash in std::mem::take(&mut book.again).into_iter().chain(inbox.hashes) {
-            if !self.settle(hash, book) {
+            if !self.settle(hash) {
                 book.again.push(hash);
             }
         }
-        inbox.records.iter().for_each(|(hash, record)| self.release_record(*hash, record));
-        inbox.blocks.iter().for_each(|block| self.release_block(block));
+        for name in std::mem::take(&mut book.names).into_iter().chain(inbox.names) {
+            if !self.settle_block(&name) {
+                book.names.push(name);
+            }
+        }
+        match self.index.tend(self.slots.len()) {
+            Ok(rewriting) => book.rewriting = rewriting,
+            Err(error) => self.count_error("index rewrite", &error),
+        }
         let seq = self.seq();
         book.dirty |= seq > book.noted;
-        let since = book.flushed.elapsed();
-        let due = (book.dirty && since >= FLUSH_EVERY) || (book.wanted() && since >= SHORT_TURN);
+        let due = book.dirty && book.flushed.elapsed() >= FLUSH_EVERY;
         if !(due || last || !inbox.flushes.is_empty()) {
             return;
         }
-        let result = if book.again.is_empty() {
-            self.note_and_flush(seq)
+        let result = if book.settled() {
+            self.note_and_flush(seq, upto, last || !inbox.flushes.is_empty())
         } else {
-            Err(io::Error::other("some records could not be written"))
+            Err(io::Error::other("something could not be written"))
         };
         let result = result.inspect_err(|error| self.write_failed("flush", error));
-        (book.flushed, book.dirty, book.noted, book.hurry) = (Instant::now(), result.is_err(), seq, false);
-        // Even if it failed: an old record that a crash brings back then points to nothing, which is a miss.
-        book.garbage.drain(..).for_each(|(hash, record)| self.release_record(hash, &record));
+        (book.flushed, book.dirty, book.noted) = (Instant::now(), result.is_err(), seq);
         let copy = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
         for done in inbox.flushes {
             let _ = done.send(result.as_ref().copied().map_err(copy));
         }
     }
 
-    fn note_and_flush(&self, seq: u64) -> io::Result<()> {
+    /// `thorough`: what was marked is on disk as well.
+    fn note_and_flush(&self, seq: u64, upto: At, thorough: bool) -> io::Result<()> {
+        if thorough {
+            self.segments.sync_marks()?;
+        }
         // While the store is being opened the position is not known yet.
         if seq > 0 {
             self.index.note_seq(seq)?;
         }
+        if upto != At::NOWHERE && !self.rebuilding() {
+            self.index.note_upto(line::place(upto))?;
+        }
         self.index.flush()
     }
 
-    /// Brings the index to what is wished for this hash; false: try again later.
-    fn settle(&self, hash: u128, book: &mut Book) -> bool {
-        let Some(wish) = self.slots.take_wish(hash) else { return true };
-        let old = match &wish {
-            Wish::Put(record) => self.index.put(hash, record),
-            Wish::Remove => self.index.remove(hash),
+    /// Brings the index to what its slot says; false: try again later.
+    fn settle(&self, hash: u128) -> bool {
+        let done = match self.slots.get(hash) {
+            Some(slot) => {
+                let blocks = self.blocks.of(slot.body);
+                // If it changed in between there is more news of it.
+                self.index.put(&hash.to_be_bytes(), &line::encode(&slot, &blocks))
+            }
+            None => self.index.remove(&hash.to_be_bytes()),
         };
-        match old {
-            Ok(old) => {
-                self.slots.wish_done(hash, &wish);
-                book.garbage.extend(old.map(|old| (hash, old)));
-                self.health.success();
+        self.done_or_again(done)
+    }
+
+    fn settle_block(&self, name: &Hash) -> bool {
+        let place = self.blocks.change(name, |state| state.line.then_some(state.packed)).flatten();
+        let done = match place {
+            Some(at) if at != At::NOWHERE => self.index.put(name, &line::place(at)),
+            _ => self.index.remove(name),
+        };
+        self.done_or_again(done)
+    }
+
+    fn done_or_again(&self, done: io::Result<()>) -> bool {
+        // A damaged index is replaced at the next start; until then nobody asks it.
+        done.is_ok()
+            || self.index.distrusted()
+            || done.inspect_err(|error| self.write_failed("record", error)).is_ok()
+    }
+
+    /// Gives back what nobody refers to any more.
+    fn release(&self, book: &mut Book, inbox: &Inbox) {
+        let names = Mutex::new(Vec::new());
+        let remove = |state: &State| self.remove_block(state, &names);
+        inbox.blocks.iter().for_each(|block| self.blocks.drop_one(&block.hash, remove));
+        inbox.bodies.iter().for_each(|body| self.blocks.drop_body(*body, remove));
+        for slot in &inbox.gone {
+            if slot.at != At::NOWHERE {
+                self.segments.dead(slot.at, record_bytes(slot.record));
+            }
+            self.blocks.drop_body(slot.body, remove);
+        }
+        book.names.extend(names.into_inner());
+        let released = !inbox.gone.is_empty() || !inbox.bodies.is_empty() || !inbox.blocks.is_empty();
+        if !self.rebuilding() && (inbox.sweep || released) {
+            book.segments.extend(self.segments.all_empty());
+        }
+        book.segments.retain(|number| match self.segments.remove(*number) {
+            Ok(freed) => {
+                self.blocks.space.free(freed);
+                false
+            }
+            Err(error) => {
+                self.count_error("remove", &error);
                 true
             }
+        });
+        let gone = inbox.gone.iter().map(|slot| (slot.at, Mark::Dead)).filter(|(at, _)| *at != At::NOWHERE);
+        book.marks.extend(inbox.marks.iter().copied().chain(gone));
+        book.marks.retain(|(at, mark)| match self.segments.mark(*at, *mark) {
+            Ok(()) => false,
             Err(error) => {
-                self.write_failed("record", &error);
-                if let Wish::Put(record) = &wish {
-                    self.slots.wish_failed(hash, &wish);
-                    self.release_record(hash, record);
-                    Counters::add(&self.counters.stores_dropped);
-                }
-                // A damaged index is replaced at the next start; until then nothing in it is reachable.
-                self.index.distrusted()
-            }
-        }
-    }
-
-    fn release_record(&self, hash: u128, record: &[u8]) {
-        self.blocks.space.free(record_cost(record.len() as u32));
-        match Record::decode(hash, record) {
-            Ok(record) => record.blocks.iter().for_each(|block| self.release_block(block)),
-            Err(error) => {
-                tracing::warn!(%error, "a removed record was damaged: its blocks stay until the next start");
-                Counters::add(&self.counters.corrupt);
-            }
-        }
-    }
-
-    pub(super) fn release_block(&self, block: &BlockInfo) {
-        self.blocks.drop_one(block, |hash| {
-            if let Err(error) = self.content.remove(hash) {
-                self.orphans.store(true, Ordering::Relaxed);
-                self.count_error("remove", &error);
+                self.write_failed("mark", &error);
+                true
             }
         });
+        if released {
+            // What is being written may be empty as well.
+            self.packer.nudge();
+        }
+    }
+
+    /// Removes what lies on disk of a block that nobody refers to.
+    fn remove_block(&self, state: &State, names: &Mutex<Vec<Hash>>) {
+        if state.charged
+            && let Err(error) = self.content.remove(&state.name)
+        {
+            self.orphans.store(true, Ordering::Relaxed);
+            self.count_error("remove", &error);
+        }
+        if state.packed != At::NOWHERE {
+            self.segments.dead(state.packed, u64::from(state.len));
+        }
+        if state.line {
+            names.lock().push(state.name);
+        }
     }
 }

@@ -1,62 +1,77 @@
-//! The disk tier: bodies as content-addressed blocks, records in an index.
+//! The disk tier: small bodies and all records in segments, large bodies as content-addressed blocks, an index over both.
 //!
 //! # Order of writes
-//! - Put: blocks, then the record. A record points only to blocks that were complete and known by their checksums.
-//! - Remove: the record, then blocks that nobody refers to any more. A block without a record is garbage and is swept.
+//! - Put: blocks, then the frame with the record, then the slot, then the index. A record points only to blocks that were
+//!   complete and known by their checksums.
+//! - Remove: the slot, then the frame's mark, then the index and blocks that nobody refers to any more. A block without a
+//!   record is garbage and is swept.
 //! - Space is reserved before it is written and given back when it is free again.
 //!
+//! What counts is what lies in the segments: the index only says it faster, and is rebuilt from them when it is lost.
 //! Nothing is synced but the journal of purges: after a power failure a block may hold anything, which its checksums tell.
 //!
 //! # Who may block
-//! I/O threads ([`pool`]) and the index thread ([`keeper`]). Nothing here that a worker calls does.
+//! I/O threads ([`pool`]), the packer and the index thread ([`keeper`]). Nothing here that a worker calls does.
 
 mod blocks;
+mod bodies;
 mod body;
+mod clean;
 mod content;
+mod fetch;
+mod frame;
 mod health;
 mod index;
 mod keeper;
+mod line;
+mod now;
+mod packer;
 mod pool;
 mod queues;
+mod rebuild;
 mod reclaim;
 mod record;
 mod recover;
+mod segments;
 mod slots;
+mod space;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::admission::{Gate, Verdict};
 use crate::config::Config;
-use crate::error::{NotKept, OpenError};
+use crate::error::OpenError;
 use crate::fault::Faults;
-use crate::fill::Fill;
 use crate::limits::{CLOSE_WAIT, STALL, STEP_BACK};
 use crate::standing::Share;
 use crate::stats::Counters;
 use crate::urls::Urls;
 
-use blocks::{Blocks, Found, cost};
-use content::{Content, describe};
+use blocks::Blocks;
+use content::Content;
+use frame::{At, Mark};
 use health::Health;
 use index::Index;
 use keeper::Keeper;
+use packer::Packer;
 use pool::Pool;
-use slots::record_cost;
+use segments::Segments;
 
+pub(crate) use blocks::Body;
 pub(crate) use body::DiskBody;
-pub(crate) use content::{BlockInfo, OpenBlock, Piece, PieceError};
+pub(crate) use content::{BlockInfo, OpenBlock, Piece, PieceError, describe};
+pub(crate) use fetch::{How, NotFetched, checked};
+pub(crate) use packer::{Packet, Parcel};
 pub(crate) use record::Record;
-use record::expire;
 pub(crate) use recover::{full, make_room, ours, trouble};
 pub(crate) use slots::{Slot, Slots};
 
@@ -72,6 +87,7 @@ pub(crate) trait Above: Send + Sync {
 
 pub(crate) struct Disk {
     content: Content,
+    segments: Segments,
     blocks: Blocks,
     slots: Slots,
     gate: Gate,
@@ -79,16 +95,20 @@ pub(crate) struct Disk {
     pub(crate) urls: Arc<Urls>,
     index: Index,
     keeper: Keeper,
+    packer: Packer,
     pool: Arc<Pool>,
     health: Health,
     counters: Arc<Counters>,
     above: OnceLock<Box<dyn Above>>,
     /// There may be files that no record knows.
     orphans: AtomicBool,
+    /// The index was lost: while it is rebuilt, what was removed meanwhile.
+    rebuilding: Mutex<Option<HashSet<u128>>>,
+    rebuilds: AtomicBool,
     directory: PathBuf,
     free_min: u64,
-    faults: Arc<Faults>,
     lock: Mutex<Option<File>>,
+    faults: Arc<Faults>,
 }
 
 impl std::fmt::Debug for Disk {
@@ -104,45 +124,76 @@ impl Disk {
         counters: Arc<Counters>,
         faults: &Arc<Faults>,
     ) -> Result<(Arc<Self>, Option<u64>), OpenError> {
-        let (directory, threads): (&Path, _) = (&config.directory, config.io_threads);
-        let found = recover::recover(directory, config.disk, faults)?;
-        found.slots.arrange(&config.shares, config.disk / 100 * u64::from(config.pinned_max));
-        let content = Content::new(directory, Arc::clone(faults));
-        let seq = (found.slots.len() > 0 || found.seq > 0).then_some(found.seq);
+        let (directory, budget): (&Path, _) = (&config.directory, config.disk);
+        let found = recover::recover(directory, budget, faults)?;
+        found.slots.arrange(&config.shares, budget / 100 * u64::from(config.pinned_max));
+        let seq = found.holds_anything.then_some(found.seq);
+        let next = found.next;
         let disk = Arc::new(Self {
-            content,
+            content: Content::new(directory, Arc::clone(faults)),
+            segments: found.segments,
             blocks: found.blocks,
             slots: found.slots,
-            gate: Gate::new(config.admission, config.disk),
+            gate: Gate::new(config.admission, budget),
             urls: Arc::new(found.urls),
             index: found.index,
             keeper: Keeper::default(),
-            pool: Pool::start(threads.max(2)).map_err(OpenError::Thread)?,
+            packer: Packer::new(packer::segment_bytes(budget)),
+            pool: Pool::start(config.io_threads.max(2)).map_err(OpenError::Thread)?,
             health: Health::new(),
             counters,
             above: OnceLock::new(),
             orphans: AtomicBool::new(true),
             directory: directory.to_owned(),
             free_min: config.free_min,
-            faults: Arc::clone(faults),
+            rebuilding: Mutex::new(found.lost.then(HashSet::new)),
+            rebuilds: AtomicBool::new(found.lost),
             lock: Mutex::new(Some(found.lock)),
+            faults: Arc::clone(faults),
         });
-        for hash in found.corrupt {
-            Counters::add(&disk.counters.corrupt);
-            let _ = disk.index.remove(hash);
+        for slot in found.buried {
+            disk.keeper.bury(slot);
         }
-        let mine = Arc::clone(&disk);
-        let index_thread =
-            thread::Builder::new().name("larder-index".into()).spawn(move || mine.keep_index());
-        if let Err(error) = index_thread {
-            disk.pool.close();
-            return Err(OpenError::Thread(error));
-        }
+        found.news.iter().for_each(|hash| disk.keeper.news(*hash));
+        disk.packer.set_upto(At { segment: next, offset: 0 });
+        disk.keeper.sweep();
+        disk.start("larder-index", Self::keep_index)?;
+        disk.start("larder-pack", move |disk| disk.pack(next))?;
         Ok((disk, seq))
     }
 
-    pub(crate) fn set_above(&self, above: Box<dyn Above>) {
+    fn start(
+        self: &Arc<Self>,
+        name: &str,
+        work: impl FnOnce(&Arc<Self>) + Send + 'static,
+    ) -> Result<(), OpenError> {
+        let mine = Arc::clone(self);
+        let started = thread::Builder::new().name(name.into()).spawn(move || work(&mine));
+        started.map(drop).map_err(|error| {
+            self.pool.close();
+            self.packer.close();
+            self.keeper.close();
+            OpenError::Thread(error)
+        })
+    }
+
+    /// Goes to work below a tier that knows the purges.
+    pub(crate) fn set_above(self: &Arc<Self>, above: Box<dyn Above>) -> Result<(), OpenError> {
         let _ = self.above.set(above);
+        if self.rebuilding() { self.start("larder-rebuild", Self::rebuild) } else { Ok(()) }
+    }
+
+    fn above(&self) -> Option<&dyn Above> {
+        self.above.get().map(|above| &**above)
+    }
+
+    fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// Whether the index was lost and not everything has been found again.
+    pub(crate) fn rebuilding(&self) -> bool {
+        self.rebuilds.load(Ordering::Acquire)
     }
 
     /// Position of the newest purge.
@@ -152,7 +203,7 @@ impl Disk {
 
     /// Whether new entries are taken.
     pub(crate) fn healthy(&self) -> bool {
-        self.health.good() && !self.index.distrusted()
+        self.health.good()
     }
 
     pub(crate) fn objects(&self) -> u64 {
@@ -184,7 +235,7 @@ impl Disk {
 
     /// Whether a new key is written.
     pub(crate) fn judge(&self, hash: u128) -> Verdict {
-        self.gate.judge(hash, self.bytes(), self.budget())
+        self.gate.judge(hash, self.bytes(), self.blocks.space.most())
     }
 
     /// Whether a key was here or asked for a while ago.
@@ -210,165 +261,60 @@ impl Disk {
         self.slots.shard_copy(number)
     }
 
-    /// The record of an entry, from wherever it is. Blocks.
-    pub(crate) fn record(&self, hash: u128) -> io::Result<Option<Arc<Vec<u8>>>> {
-        if let Some(waiting) = self.slots.waiting(hash) {
-            return Ok(waiting);
-        }
-        let record = self.index.get(hash).inspect_err(|error| self.count_error("record read", error))?;
-        Ok(record.map(Arc::new))
-    }
-
     /// Forgets an entry; with `version` only if it has not changed since. The disk follows behind.
-    pub(crate) fn forget(&self, hash: u128, version: Option<u64>) -> bool {
-        let change = self.slots.remove(hash, version);
-        let found = change.found;
-        self.keeper.tell(hash, change);
+    pub(crate) fn forget(&self, hash: u128, version: Option<u32>) -> bool {
+        if self.rebuilding()
+            && let Some(removed) = &mut *self.rebuilding.lock()
+        {
+            removed.insert(hash);
+        }
+        let gone = self.slots.remove(hash, version);
+        let found = gone.is_some();
+        gone.into_iter().for_each(|slot| self.keeper.bury(slot));
         found
     }
 
-    /// Reads all blocks of a body. Blocks.
-    pub(crate) fn read_all(&self, blocks: &[Arc<BlockInfo>], length: u64) -> Result<Bytes, PieceError> {
-        let mut bytes = vec![0; length as usize];
-        match self.content.read_all(blocks, &mut bytes) {
-            Ok(()) => Ok(bytes.into()),
-            Err(failed) => {
-                self.report(&failed.block, failed.error);
-                Err(failed.error)
-            }
-        }
+    /// Appends a record, and perhaps a body, when its turn comes; false when too many wait. `rush`: somebody waits for it.
+    pub(crate) fn append(&self, parcel: Box<dyn Parcel>, rush: bool) -> bool {
+        self.packer.send(parcel, rush)
     }
 
-    /// References for an open body, if all its blocks are still there.
-    pub(crate) fn lease(self: &Arc<Self>, hash: u128, blocks: &[Arc<BlockInfo>]) -> Option<DiskBody> {
-        self.refer_all(blocks).then(|| DiskBody::new(self, hash, blocks.to_vec()))
-    }
-
-    /// References for a record, if all its blocks are still there.
-    pub(crate) fn refer_all(&self, blocks: &[Arc<BlockInfo>]) -> bool {
-        self.blocks.refer_all(blocks, |hash| drop(self.content.remove(hash)))
-    }
-
-    /// A piece of a block, on an I/O thread.
-    pub(crate) fn read_piece(
-        self: &Arc<Self>,
-        block: Arc<BlockInfo>,
-        piece: u32,
-        open: Option<OpenBlock>,
-    ) -> oneshot::Receiver<Result<Piece, PieceError>> {
-        let (done, answer) = oneshot::channel();
-        let disk = Arc::clone(self);
-        self.pool.read_on(Box::new(move || {
-            if done.is_closed() {
-                return;
-            }
-            let open = open.map_or_else(|| disk.content.open(&block), Ok);
-            let _ = done.send(open.and_then(|open| disk.content.read(open, piece)));
-        }));
-        answer
-    }
-
-    /// A block could not be read.
-    pub(crate) fn report(&self, block: &BlockInfo, error: PieceError) {
-        match error {
-            PieceError::Busy => {}
-            PieceError::Failed => Counters::add(&self.counters.disk_errors),
-            PieceError::Missing | PieceError::Damaged => {
-                if self.health.loud() {
-                    tracing::warn!(?error, "a block is lost");
-                }
-                Counters::add(&self.counters.corrupt);
-                self.blocks.damaged(&block.hash);
-            }
-        }
-    }
-
-    /// Writes a block of a fill, on an I/O thread, which then tells the fill.
-    pub(crate) fn save_block(
-        self: &Arc<Self>,
-        fill: Arc<Fill>,
-        number: u64,
-        chunks: Vec<Bytes>,
-    ) -> Result<(), NotKept> {
-        let disk = Arc::clone(self);
-        let sent = self.pool.write(Box::new(move || {
-            let save = || if fill.saving() { disk.store_block(&chunks) } else { Err(NotKept::Busy) };
-            let result = catch_unwind(AssertUnwindSafe(save)).unwrap_or(Err(NotKept::Busy));
-            drop(chunks);
-            fill.saved(number, result);
-        }));
-        if sent { Ok(()) } else { Err(NotKept::Busy) }
-    }
-
-    /// Makes sure a block is on disk, with a reference for the caller. Blocks.
-    pub(crate) fn store_block(&self, chunks: &[Bytes]) -> Result<Arc<BlockInfo>, NotKept> {
-        let block = Arc::new(describe(chunks));
-        let mut found = self.blocks.refer(&block, false);
-        if found == Found::Unknown {
-            self.make_room(cost(block.len))?;
-            found = self.blocks.refer(&block, true);
-        }
-        // Somebody else may have removed or cut the file: a look is cheap, and damage inside is found by its readers.
-        if found == Found::Present && self.content.holds(&block) {
-            Counters::add(&self.counters.deduplicated);
-            return Ok(block);
-        }
-        match self.content.write(&block.hash, chunks) {
-            Ok(()) => {
-                self.blocks.written(&block.hash);
-                Counters::add_many(&self.counters.written_bytes, u64::from(block.len));
-                self.health.success();
-                Ok(block)
-            }
-            Err(error) => {
-                self.write_failed("block", &error);
-                self.release_block(&block);
-                Err(NotKept::Busy)
-            }
-        }
-    }
-
-    /// Makes room for a record. Blocks.
-    pub(crate) fn reserve_record(&self, record: &[u8]) -> Result<(), NotKept> {
-        if self.keeper.wait_for_room() {
-            self.make_room(record_cost(record.len() as u32))
-        } else {
-            Err(NotKept::Busy)
-        }
-    }
-
-    /// Gives back what [`Disk::reserve_record`] and [`Disk::refer_all`] took.
-    pub(crate) fn unreserve_record(&self, record: &[u8], blocks: Vec<Arc<BlockInfo>>) {
-        self.blocks.space.free(record_cost(record.len() as u32));
-        self.release_later(blocks);
-    }
-
-    /// The entry is on disk from now on; its blocks are referred to and its record reserved.
-    pub(crate) fn put(&self, slot: Slot, record: Arc<Vec<u8>>) -> u64 {
-        let (version, change) = self.slots.put(slot, record);
-        self.keeper.tell(slot.hash, change);
+    /// The entry is on disk from now on; its frame is written and its blocks are referred to.
+    pub(crate) fn put(&self, slot: Slot) -> u32 {
+        let (version, old) = self.slots.put(slot);
+        old.into_iter().for_each(|old| self.keeper.bury(old));
+        self.keeper.news(slot.hash());
         version
     }
 
-    /// Notes in the record of an entry that a soft purge has expired it. Blocks.
-    pub(crate) fn expire(&self, slot: Slot, record: &Record<'_>, bytes: &[u8]) -> Result<(), NotKept> {
-        let expired = expire(slot.hash, bytes).map(Arc::new).map_err(|_| NotKept::Busy)?;
-        self.reserve_record(&expired)?;
-        if !self.refer_all(&record.blocks) {
-            self.unreserve_record(&expired, Vec::new());
-            return Err(NotKept::Busy);
+    /// What was written for this slot is not wanted.
+    pub(crate) fn discard(&self, slot: Slot) {
+        self.keeper.bury(slot);
+    }
+
+    /// Waits, for a second at the most, until the threads behind have caught up. For who may block.
+    pub(crate) fn catch_up(&self) {
+        let _ = self.keeper.wait_for_room();
+    }
+
+    /// Notes that a soft purge has expired an entry.
+    pub(crate) fn expire(&self, slot: Slot) {
+        if self.slots.change(slot.hash(), slot.version, |slot| slot.expired = true) {
+            self.mark_expired(slot.hash());
         }
-        match self.slots.replace(slot, Arc::clone(&expired)) {
-            Some(change) => self.keeper.tell(slot.hash, change),
-            None => self.unreserve_record(&expired, record.blocks.clone()),
+    }
+
+    /// Changes the mark of an entry that has expired.
+    pub(crate) fn mark_expired(&self, hash: u128) {
+        if let Some(slot) = self.slots.get(hash).filter(|slot| slot.expired) {
+            self.keeper.mark(slot.at, Mark::Expired, hash);
         }
-        Ok(())
     }
 
     /// Gives references back, without waiting.
-    pub(crate) fn release_later(&self, blocks: Vec<Arc<BlockInfo>>) {
-        if !blocks.is_empty() {
-            self.keeper.let_go(blocks);
+    pub(crate) fn release_body(&self, body: Body) {
+        if body != Body::EMPTY {
+            self.keeper.let_go_body(body);
         }
     }
 
@@ -389,7 +335,7 @@ impl Disk {
 
     /// Looks after itself; called every [`crate::limits::TICK`]. Says whether the disk hangs.
     pub(crate) fn tick(&self) -> bool {
-        let stalled = self.pool.slowest() > STALL;
+        let stalled = self.pool.slowest().max(self.packer.slowest()) > STALL;
         if self.health.set_stalled(stalled) {
             tracing::warn!(stalled, "the disk does not answer, or does again");
         }
@@ -399,7 +345,7 @@ impl Disk {
 
     /// Whether a lookup may hope for an answer.
     pub(crate) fn readable(&self) -> bool {
-        !self.health.stalled() && !self.index.distrusted()
+        !self.health.stalled()
     }
 
     fn write_failed(&self, what: &'static str, error: &io::Error) {

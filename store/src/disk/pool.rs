@@ -144,6 +144,11 @@ impl Pool {
         self.work.notify_all();
     }
 
+    /// Whether it takes no more.
+    pub(crate) fn closed(&self) -> bool {
+        self.queue.lock().closed
+    }
+
     /// Whether all threads have ended after [`Pool::close`].
     pub(crate) fn ended(&self) -> bool {
         self.queue.lock().threads == 0

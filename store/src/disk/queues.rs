@@ -40,11 +40,11 @@ pub(super) enum Part {
 pub(super) struct Node {
     high: u64,
     low: u64,
-    pub(super) version: u64,
+    pub(super) version: u32,
 }
 
 impl Node {
-    pub(super) const fn new(hash: u128, version: u64) -> Self {
+    pub(super) const fn new(hash: u128, version: u32) -> Self {
         Self { high: (hash >> 64) as u64, low: hash as u64, version }
     }
 

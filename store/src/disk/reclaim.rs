@@ -1,53 +1,38 @@
 //! Space: evicting entries when new ones need room, and removing files that no record knows.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::fs::statvfs;
 
 use super::Disk;
 use crate::error::NotKept;
-use crate::limits::ROOM_WAIT;
+use crate::limits::{ROOM_WAIT, TURN};
 use crate::stats::Counters;
 
 /// Share of the budget, in percent, above which entries are evicted before anybody waits for it.
 const HIGH_WATER: u64 = 98;
-/// Time after which who waits for space looks again.
-const TURN: Duration = Duration::from_millis(20);
 /// Part of the file system's inodes below which it is short of them.
 const INODES_PART: u64 = 100;
-/// Entries evicted ahead in one go.
+/// Entries evicted in one go.
 const AHEAD: usize = 64;
 
 impl Disk {
-    /// Reserves bytes of the budget, evicting as much as it takes.
+    /// Reserves bytes of the budget for a file, evicting as much as it takes. Blocks.
     pub(super) fn make_room(&self, bytes: u64) -> Result<(), NotKept> {
         let space = &self.blocks.space;
-        if bytes > space.budget() {
+        if bytes > space.most() {
             return Err(NotKept::TooLarge);
         }
         let until = Instant::now() + ROOM_WAIT;
-        let mut coming = 0;
         while !space.reserve(bytes) {
-            if Instant::now() > until {
-                return Err(NotKept::Busy);
-            }
-            // Space comes back with the next flush of the index: make each worth it.
-            let wanted = bytes + space.budget() / 100;
-            let mut evicted = 0;
-            while coming < wanted && evicted < AHEAD {
-                let Some(freed) = self.evict() else { break };
-                coming += freed;
-                evicted += 1;
-            }
-            if coming == 0 {
-                // Nothing to evict, and nothing on its way: what is left is being read or filled.
+            // A little more than is wanted: each turn of the index thread should be worth it.
+            if Instant::now() > until || !self.give_back(bytes + space.budget() / 100) {
+                // Nothing to evict: what is left is being read or filled.
                 return Err(NotKept::Busy);
             }
             self.keeper.hurry();
             space.wait(TURN);
-            // What was evicted may share its blocks or be read by somebody: then more must go.
-            coming = if evicted == 0 { 0 } else { coming };
         }
         Ok(())
     }
@@ -80,46 +65,43 @@ impl Disk {
         }
     }
 
+    /// Evicts entries that are worth least, and has segments cleaned if they lie in some; false if there is none.
+    fn give_back(&self, bytes: u64) -> bool {
+        let mut coming = 0;
+        for _ in 0..AHEAD {
+            let Some(victim) = self.victim() else { return coming > 0 };
+            self.evict(&victim);
+            if self.is_packed(&victim) {
+                // One by one they give nothing back: the packer gives back what is around them.
+                self.packer.clean();
+                return true;
+            }
+            coming += victim.cost();
+            if coming >= bytes {
+                break;
+            }
+        }
+        true
+    }
+
     /// Evicts ahead of need.
     pub(crate) fn reclaim(&self) {
         if self.health.short() {
-            for _ in 0..AHEAD {
-                if self.evict().is_none() {
-                    break;
-                }
-            }
+            self.give_back(u64::MAX);
             self.keeper.hurry();
         }
         let space = &self.blocks.space;
-        let high = space.budget() / 100 * HIGH_WATER;
-        let mut coming = 0;
-        for _ in 0..AHEAD {
-            if space.used().saturating_sub(coming) <= high {
-                return;
-            }
-            match self.evict() {
-                Some(freed) => coming += freed,
-                None => return,
-            }
+        let high = space.most() / 100 * HIGH_WATER;
+        let over = space.used().saturating_sub(high);
+        if over > 0 {
+            self.give_back(over);
         }
-    }
-
-    fn evict(&self) -> Option<u64> {
-        let above = self.above.get();
-        let slot = self.slots.victim(|hash| above.is_some_and(|above| above.hot(hash)))?;
-        if self.forget(slot.hash, Some(slot.version)) {
-            self.gate.note(slot.hash);
-            Counters::add(&self.counters.evictions);
-            if let Some(above) = above {
-                above.evicted(slot.hash);
-            }
-        }
-        Some(slot.cost())
     }
 
     /// Removes files that no record and no fill knows. `go_on` is asked between two directories.
     pub(crate) fn sweep_orphans(&self, mut go_on: impl FnMut() -> bool) {
-        if !self.orphans.swap(false, Ordering::Relaxed) {
+        // While the index is rebuilt nobody knows which files are wanted.
+        if self.rebuilding() || !self.orphans.swap(false, Ordering::Relaxed) {
             return;
         }
         for part in 0..=u8::MAX {

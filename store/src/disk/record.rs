@@ -1,10 +1,11 @@
-//! What the index keeps for an entry, under the 16 bytes of its key's hash (big endian). Little endian inside:
+//! An entry without its body, in a frame of a segment. Little endian:
 //!
 //! ```text
 //!  offset  size  field
 //!       0     3  "LRD"
 //!       3     1  version, 1
-//!       4     1  flags: bit 0 = expired by a soft purge that is no longer in the journal, bit 1 = pinned
+//!       4     1  flags: bit 0 = expired by a soft purge when it was written; later ones change the frame's mark;
+//!                   bit 1 = pinned
 //!       5     1  zero
 //!       6     2  share of the disk it counts to, 0 = the common one
 //!       8     8  born: position of the purges before the fetch
@@ -41,7 +42,6 @@ const VERSION: u8 = 1;
 const EXPIRED: u8 = 1;
 const PINNED: u8 = 2;
 const FIXED: usize = 44;
-const FLAGS_AT: usize = 4;
 const CHECKSUM: usize = 8;
 
 /// A record that was not written by us, or not for this key, or changed since.
@@ -128,13 +128,6 @@ impl Record<'_> {
         let expired = flags & EXPIRED != 0;
         Ok(Record { url, variant, head, tags, born, expired, length, standing, blocks })
     }
-}
-
-/// The same record, marked as expired.
-pub(crate) fn expire(hash: u128, bytes: &[u8]) -> Result<Vec<u8>, Corrupt> {
-    let mut out = checked(hash, bytes)?.to_vec();
-    *out.get_mut(FLAGS_AT).ok_or(Corrupt("short"))? |= EXPIRED;
-    Ok(seal(hash, out))
 }
 
 fn checked(hash: u128, bytes: &[u8]) -> Result<&[u8], Corrupt> {
@@ -236,7 +229,7 @@ mod tests {
         assert_eq!(record.blocks.len(), 2);
         assert_eq!(record.blocks[1].sums.len(), 2);
         assert_eq!(record.encode(hash), bytes);
-        let expired = expire(hash, &bytes).unwrap();
+        let expired = Record { expired: true, ..record }.encode(hash);
         assert!(Record::decode(hash, &expired).unwrap().expired);
     }
 

@@ -1,15 +1,15 @@
-//! What lies on disk, in memory: a few words for every entry, so that an absent key never touches the disk, and the
-//! records that wait to be written to the index.
+//! What lies on disk, in memory: a few words for every entry, so that an absent key never touches the disk. What is here
+//! is what counts; the index follows.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use hashbrown::HashTable;
 use parking_lot::RwLock;
 
+use super::blocks::Body;
+use super::frame::{At, record_bytes};
 use super::queues::{Lane, Lanes, Node, Part};
-use crate::limits::{ASKS_MAX, DISK_UNIT, EVICT_LOOKS_MAX, EVICT_SPARED_MAX, RECORD_COST};
-use crate::memory::Straight;
+use crate::limits::{ASKS_MAX, EVICT_LOOKS_MAX, EVICT_SPARED_MAX};
 use crate::standing::{Share, Standing};
 
 const SHARDS: usize = 64;
@@ -17,21 +17,33 @@ const SHARDS: usize = 64;
 /// An entry on disk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slot {
-    pub(crate) hash: u128,
-    /// Grows with every change of what is kept under this hash.
-    pub(crate) version: u64,
+    key: [u64; 2],
     pub(crate) born: u64,
     /// Bytes of the body.
     pub(crate) length: u64,
+    /// Grows with every change of what is kept under this hash, and begins anew after four billion.
+    pub(crate) version: u32,
+    /// Its frame.
+    pub(crate) at: At,
     /// Bytes of the record.
     pub(crate) record: u32,
+    /// Its blocks, referred to for it.
+    pub(crate) body: Body,
+    /// Of the URL, see [`crate::urls::Urls`].
+    pub(crate) url: u32,
     /// Whose part of the disk it takes.
     share: u16,
     /// Where it stands among those that may be evicted.
     part: Part,
     /// How often it was asked for since it was last looked at for eviction, up to [`ASKS_MAX`].
     asks: u8,
+    /// It is pinned, if not too much is.
+    pinned: bool,
+    /// A soft purge has expired it for good.
+    pub(crate) expired: bool,
 }
+
+const _: () = assert!(size_of::<Slot>() == 64, "there is one for each entry");
 
 impl Slot {
     /// `proven`: it was asked for again already.
@@ -39,7 +51,7 @@ impl Slot {
         hash: u128,
         born: u64,
         length: u64,
-        record: u32,
+        url: u32,
         standing: Standing,
         proven: bool,
     ) -> Self {
@@ -48,63 +60,49 @@ impl Slot {
             (false, true) => Part::Main,
             (false, false) => Part::Small,
         };
-        Self { hash, version: 0, born, length, record, share: standing.share, part, asks: 0 }
-    }
-
-    /// Bytes that are freed with it, unless others share its blocks.
-    pub(crate) const fn cost(&self) -> u64 {
-        record_cost(self.record) + self.length.next_multiple_of(DISK_UNIT)
-    }
-}
-
-/// What a record costs in the index.
-pub(crate) const fn record_cost(bytes: u32) -> u64 {
-    bytes as u64 * RECORD_COST
-}
-
-/// What the index must come to hold under a hash.
-#[derive(Debug, Clone)]
-pub(crate) enum Wish {
-    Put(Arc<Vec<u8>>),
-    Remove,
-}
-
-impl Wish {
-    fn same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Put(a), Self::Put(b)) => Arc::ptr_eq(a, b),
-            (Self::Remove, Self::Remove) => true,
-            _ => false,
+        Self {
+            key: [hash as u64, (hash >> 64) as u64],
+            born,
+            length,
+            version: 0,
+            at: At::NOWHERE,
+            record: 0,
+            body: Body::EMPTY,
+            url,
+            share: standing.share,
+            part,
+            asks: 0,
+            pinned: standing.pinned,
+            expired: false,
         }
     }
-}
 
-#[derive(Debug)]
-struct Waiting {
-    wish: Wish,
-    /// The index thread is at it.
-    taken: bool,
-}
+    pub(crate) const fn hash(&self) -> u128 {
+        self.key[0] as u128 | (self.key[1] as u128) << 64
+    }
 
-#[derive(Debug, Default)]
-struct Shard {
-    /// Positions in `slots`, by the lower half of the hash.
-    positions: HashMap<u64, u32, Straight>,
-    slots: Vec<Slot>,
-    waiting: HashMap<u128, Waiting, Straight>,
-}
+    pub(crate) const fn standing(&self) -> Standing {
+        Standing { share: self.share, pinned: self.pinned }
+    }
 
-/// What a change leaves to do for who made it.
-#[derive(Debug, Default)]
-pub(crate) struct Change {
-    /// Whether there was something.
-    pub(crate) found: bool,
-    /// Tell the index thread about this hash.
-    pub(crate) news: bool,
-    /// A record that never reached the index: give its blocks back.
-    pub(crate) unwritten: Vec<Arc<Vec<u8>>>,
-    /// Another hash with the same lower half that had to go, as good as never in practice.
-    pub(crate) displaced: Option<u128>,
+    pub(crate) const fn asks(&self) -> u8 {
+        self.asks
+    }
+
+    /// Whether it has its place before `other`: it was asked for later or, if not, written later.
+    pub(crate) fn is_later(&self, other: &Self) -> bool {
+        (self.born, self.at) > (other.born, other.at)
+    }
+
+    /// A copy of its record alone, that is not wanted.
+    pub(crate) fn copied(&self, at: At) -> Self {
+        Self { at, body: Body::EMPTY, ..*self }
+    }
+
+    /// Bytes that are freed with it sooner or later, unless others share its blocks.
+    pub(crate) const fn cost(&self) -> u64 {
+        record_bytes(self.record) + self.length
+    }
 }
 
 /// What becomes of an entry that was looked at for eviction.
@@ -114,38 +112,49 @@ enum Looked {
     Gone,
 }
 
+#[derive(Debug, Default)]
+struct Shard {
+    /// Positions in `slots`.
+    table: HashTable<u32>,
+    slots: Vec<Slot>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Slots {
     shards: Vec<RwLock<Shard>>,
-    versions: AtomicU64,
+    versions: AtomicU32,
     count: AtomicU64,
     lanes: Lanes,
 }
 
 impl Shard {
     fn find(&self, hash: u128) -> Option<usize> {
-        let at = *self.positions.get(&(hash as u64))? as usize;
-        self.slots.get(at).filter(|slot| slot.hash == hash).map(|_| at)
+        let found = self.table.find(hash as u64, |at| self.slots[*at as usize].hash() == hash);
+        found.map(|at| *at as usize)
+    }
+
+    fn add(&mut self, slot: Slot) {
+        let at = self.slots.len() as u32;
+        // A quarter more each time, not twice as much.
+        if self.slots.len() == self.slots.capacity() {
+            self.slots.reserve_exact(64.max(self.slots.len() / 4));
+        }
+        self.slots.push(slot);
+        let Self { table, slots } = self;
+        table.insert_unique(slot.key[0], at, |at| slots[*at as usize].key[0]);
     }
 
     fn take(&mut self, hash: u128) -> Option<Slot> {
         let at = self.find(hash)?;
-        self.positions.remove(&(hash as u64));
+        self.table.find_entry(hash as u64, |found| *found as usize == at).ok()?.remove();
         let slot = self.slots.swap_remove(at);
         if let Some(moved) = self.slots.get(at) {
-            self.positions.insert(moved.hash as u64, at as u32);
+            let from = self.slots.len() as u32;
+            if let Some(place) = self.table.find_mut(moved.key[0], |found| *found == from) {
+                *place = at as u32;
+            }
         }
         Some(slot)
-    }
-
-    fn wish(&mut self, hash: u128, wish: Wish, change: &mut Change) {
-        let waiting = Waiting { wish, taken: false };
-        match self.waiting.insert(hash, waiting) {
-            // If the index thread is at it, the index will hold it for a moment and give it back itself.
-            Some(Waiting { wish: Wish::Put(record), taken: false }) => change.unwritten.push(record),
-            Some(Waiting { taken: false, .. }) => {}
-            Some(Waiting { taken: true, .. }) | None => change.news = true,
-        }
     }
 }
 
@@ -153,7 +162,7 @@ impl Slots {
     pub(crate) fn new() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
-            versions: AtomicU64::new(1),
+            versions: AtomicU32::new(1),
             count: AtomicU64::new(0),
             lanes: Lanes::new(),
         }
@@ -196,34 +205,25 @@ impl Slots {
         }
     }
 
-    /// At open: what the index holds already.
-    pub(crate) fn restore(&self, slot: Slot) -> bool {
-        let mut shard = self.shard(slot.hash).write();
-        if shard.positions.contains_key(&(slot.hash as u64)) {
-            return false;
-        }
-        let slot = self.add(&mut shard, slot);
-        drop(shard);
-        self.enqueue(&slot);
-        true
+    fn version(&self) -> u32 {
+        // 0 is the version of what is not on disk.
+        self.versions.fetch_add(1, Ordering::Relaxed).max(1)
     }
 
     /// Its place in the queues is taken by [`Slots::enqueue`], without the lock.
     fn add(&self, shard: &mut Shard, mut slot: Slot) -> Slot {
-        slot.version = self.versions.fetch_add(1, Ordering::Relaxed);
+        slot.version = self.version();
         if slot.part == Part::Pinned && !self.lanes.may_pin(slot.cost()) {
             slot.part = Part::Main;
         }
-        let at = shard.slots.len() as u32;
-        shard.positions.insert(slot.hash as u64, at);
-        shard.slots.push(slot);
+        shard.add(slot);
         self.count.fetch_add(1, Ordering::Relaxed);
         self.lanes.of(slot.share).charge(slot.part, slot.cost());
         slot
     }
 
     fn enqueue(&self, slot: &Slot) {
-        self.enqueue_in(&self.lanes.of(slot.share), slot.part, Node::new(slot.hash, slot.version));
+        self.enqueue_in(&self.lanes.of(slot.share), slot.part, Node::new(slot.hash(), slot.version));
     }
 
     fn enqueue_in(&self, lane: &Lane, part: Part, node: Node) {
@@ -237,79 +237,56 @@ impl Slots {
         Some(slot)
     }
 
-    /// From now on this entry is on disk, with this record, as the version given back. Replaces what was there.
-    pub(crate) fn put(&self, mut slot: Slot, record: Arc<Vec<u8>>) -> (u64, Change) {
-        let mut change = Change::default();
-        let hash = slot.hash;
-        let mut shard = self.shard(hash).write();
-        if let Some(old) = self.take(&mut shard, hash) {
-            (slot.asks, change.found) = (old.asks, true);
+    /// From now on this entry is on disk, as the version given back. Gives back what was there.
+    pub(crate) fn put(&self, slot: Slot) -> (u32, Option<Slot>) {
+        let mut shard = self.shard(slot.hash()).write();
+        let (slot, old) = self.place(&mut shard, slot);
+        drop(shard);
+        self.enqueue(&slot);
+        (slot.version, old)
+    }
+
+    fn place(&self, shard: &mut Shard, mut slot: Slot) -> (Slot, Option<Slot>) {
+        let old = self.take(shard, slot.hash());
+        if let Some(old) = &old {
+            slot.asks = old.asks;
             if slot.part == Part::Small && old.part == Part::Main {
                 slot.part = Part::Main;
             }
-        } else if let Some(at) = shard.positions.get(&(hash as u64)).copied() {
-            let other = shard.slots[at as usize].hash;
-            self.take(&mut shard, other);
-            shard.wish(other, Wish::Remove, &mut change);
-            change.displaced = Some(other);
         }
-        let slot = self.add(&mut shard, slot);
-        shard.wish(hash, Wish::Put(record), &mut change);
-        drop(shard);
-        self.enqueue(&slot);
-        (slot.version, change)
+        (self.add(shard, slot), old)
     }
 
-    /// Gives an entry another record, unless it has changed since `slot` was looked at.
-    pub(crate) fn replace(&self, slot: Slot, record: Arc<Vec<u8>>) -> Option<Change> {
-        let mut change = Change::default();
-        let mut shard = self.shard(slot.hash).write();
-        let at = shard.find(slot.hash).filter(|at| shard.slots[*at].version == slot.version)?;
-        let before = shard.slots[at];
-        shard.slots[at].record = record.len() as u32;
-        let (lane, after) = (self.lanes.of(before.share), shard.slots[at]);
-        lane.charge(after.part, after.cost());
-        lane.release(before.part, before.cost());
-        shard.wish(slot.hash, Wish::Put(record), &mut change);
-        Some(change)
+    /// What was found on disk, unless something later has its place. Gives back what is not in place now.
+    pub(crate) fn adopt(&self, slot: Slot) -> Option<Slot> {
+        let mut shard = self.shard(slot.hash()).write();
+        if shard.find(slot.hash()).is_some_and(|at| !slot.is_later(&shard.slots[at])) {
+            return Some(slot);
+        }
+        let (slot, old) = self.place(&mut shard, slot);
+        drop(shard);
+        self.enqueue(&slot);
+        old
+    }
+
+    /// Changes an entry in place, but not its size, unless it has changed since `slot` was looked at.
+    pub(crate) fn change(&self, hash: u128, version: u32, change: impl FnOnce(&mut Slot)) -> bool {
+        let mut shard = self.shard(hash).write();
+        let found = shard.find(hash).filter(|at| shard.slots[*at].version == version);
+        if let Some(at) = found {
+            change(&mut shard.slots[at]);
+        }
+        found.is_some()
     }
 
     /// From now on this entry is not on disk. With `version`: only if it has not changed since.
-    pub(crate) fn remove(&self, hash: u128, version: Option<u64>) -> Change {
-        let mut change = Change::default();
+    pub(crate) fn remove(&self, hash: u128, version: Option<u32>) -> Option<Slot> {
         let mut shard = self.shard(hash).write();
-        let Some(at) = shard.find(hash) else { return change };
+        let at = shard.find(hash)?;
         if version.is_some_and(|version| shard.slots[at].version != version) {
-            return change;
+            return None;
         }
-        self.take(&mut shard, hash);
-        change.found = true;
-        shard.wish(hash, Wish::Remove, &mut change);
-        change
-    }
-
-    /// The record of this hash if it has not reached the index yet. `Some(None)`: it is to be removed.
-    pub(crate) fn waiting(&self, hash: u128) -> Option<Option<Arc<Vec<u8>>>> {
-        self.shard(hash).read().waiting.get(&hash).map(|waiting| match &waiting.wish {
-            Wish::Put(record) => Some(Arc::clone(record)),
-            Wish::Remove => None,
-        })
-    }
-
-    /// For the index thread: what to do about this hash.
-    pub(crate) fn take_wish(&self, hash: u128) -> Option<Wish> {
-        let mut shard = self.shard(hash).write();
-        let waiting = shard.waiting.get_mut(&hash)?;
-        waiting.taken = true;
-        Some(waiting.wish.clone())
-    }
-
-    /// For the index thread: it is done, unless there is a new wish.
-    pub(crate) fn wish_done(&self, hash: u128, wish: &Wish) {
-        let mut shard = self.shard(hash).write();
-        if shard.waiting.get(&hash).is_some_and(|waiting| waiting.taken && waiting.wish.same(wish)) {
-            shard.waiting.remove(&hash);
-        }
+        self.take(&mut shard, hash)
     }
 
     /// The entry that leaves next. `hot`: whether it is asked for in memory, where the disk does not see it.
@@ -328,7 +305,7 @@ impl Slots {
             let Some(slot) = self.get(node.hash()).filter(|slot| slot.version == node.version) else {
                 continue;
             };
-            let hot = slot.asks == 0 && spared < EVICT_SPARED_MAX && hot(slot.hash);
+            let hot = slot.asks == 0 && spared < EVICT_SPARED_MAX && hot(slot.hash());
             spared += usize::from(hot);
             match self.look(&lane, part, node, hot) {
                 Looked::Stays => last = Some(slot),
@@ -375,19 +352,6 @@ impl Slots {
         lane.charge(slot.part, slot.cost());
         drop(shard);
         self.enqueue_in(lane, Part::Main, node);
-    }
-
-    /// For the index thread: a record could not be written. Whatever the index holds under this hash must go; returns
-    /// the hash's change if the entry was still wanted.
-    pub(crate) fn wish_failed(&self, hash: u128, wish: &Wish) -> Change {
-        let mut change = Change::default();
-        let mut shard = self.shard(hash).write();
-        if !shard.waiting.get(&hash).is_some_and(|waiting| waiting.taken && waiting.wish.same(wish)) {
-            return change;
-        }
-        change.found = self.take(&mut shard, hash).is_some();
-        shard.waiting.insert(hash, Waiting { wish: Wish::Remove, taken: false });
-        change
     }
 
     /// The slots of one of [`Slots::shards`] shards.

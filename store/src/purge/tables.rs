@@ -177,6 +177,11 @@ impl Held<'_> {
         }
     }
 
+    /// Whether a purge of everything that cannot be taken back has hit what was born then.
+    pub(crate) fn all_gone(&self, born: u64) -> bool {
+        self.sets.all_settled() > born
+    }
+
     /// [`Tables::seq`].
     pub(crate) fn seq(&self) -> u64 {
         self.tables.seq().0

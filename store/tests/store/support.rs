@@ -166,9 +166,32 @@ pub(crate) fn files(directory: &Path) -> Vec<std::path::PathBuf> {
     found
 }
 
-/// The files of bodies.
+/// The files of large bodies.
 pub(crate) fn blocks(directory: &Path) -> Vec<std::path::PathBuf> {
     files(&directory.join("content-v2"))
+}
+
+/// The files of small bodies and records.
+pub(crate) fn segments(directory: &Path) -> Vec<std::path::PathBuf> {
+    files(&directory.join("segments"))
+}
+
+/// Bytes that the directory takes, as `du` counts them, without the index and the journal of purges.
+pub(crate) fn usage(directory: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let mut sum = 0;
+    let mut todo = vec![directory.to_owned()];
+    while let Some(path) = todo.pop() {
+        let Ok(found) = path.symlink_metadata() else { continue };
+        sum += found.blocks() * 512;
+        for entry in std::fs::read_dir(&path).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if !["index", "index.broken", "purge.log"].iter().any(|other| name == *other) {
+                todo.push(entry.path());
+            }
+        }
+    }
+    sum
 }
 
 /// A small generator, so that a printed seed replays a run.

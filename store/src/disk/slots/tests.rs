@@ -4,21 +4,18 @@ fn slot(hash: u128) -> Slot {
     Slot::new(hash, 0, 10, 100, Standing::default(), false)
 }
 
-fn record() -> Arc<Vec<u8>> {
-    Arc::new(vec![1])
-}
-
 #[test]
 fn slots_are_found_until_removed() {
     let slots = Slots::new();
     for hash in 0..1000 {
-        slots.put(slot(hash << 100 | hash), record());
+        slots.put(slot(hash << 100 | hash));
     }
     for hash in (0..1000).step_by(2) {
-        assert!(slots.remove(hash << 100 | hash, None).found);
+        assert!(slots.remove(hash << 100 | hash, None).is_some());
     }
     for hash in 0..1000 {
-        assert_eq!(slots.get(hash << 100 | hash).is_some(), hash % 2 == 1);
+        let found = slots.get(hash << 100 | hash);
+        assert_eq!(found.map(|slot| slot.hash()), (hash % 2 == 1).then_some(hash << 100 | hash));
     }
     assert_eq!(slots.len(), 500);
 }
@@ -26,52 +23,48 @@ fn slots_are_found_until_removed() {
 #[test]
 fn only_the_version_that_was_meant_is_removed() {
     let slots = Slots::new();
-    slots.put(slot(7), record());
-    let old = slots.get(7).unwrap().version;
-    slots.put(slot(7), record());
-    assert!(!slots.remove(7, Some(old)).found);
-    assert!(slots.remove(7, slots.get(7).map(|slot| slot.version)).found);
+    let (old, _) = slots.put(slot(7));
+    let (new, replaced) = slots.put(slot(7));
+    assert_eq!(replaced.map(|slot| slot.version), Some(old));
+    assert!(slots.remove(7, Some(old)).is_none() && !slots.change(7, old, |_| {}));
+    assert!(slots.change(7, new, |slot| slot.expired = true));
+    assert!(slots.remove(7, Some(new)).is_some_and(|slot| slot.expired));
+    assert_eq!(slots.len(), 0);
 }
 
 #[test]
-fn a_record_that_is_overtaken_is_given_back_once() {
+fn hashes_that_share_a_half_do_not_disturb_each_other() {
     let slots = Slots::new();
-    let (first, second) = (record(), record());
-    assert!(slots.put(slot(7), Arc::clone(&first)).1.news);
-    let (_, change) = slots.put(slot(7), Arc::clone(&second));
-    assert!(!change.news, "the index thread knows of this hash already");
-    assert!(Arc::ptr_eq(&change.unwritten[0], &first));
-    let wish = slots.take_wish(7).unwrap();
-    let change = slots.remove(7, None);
-    assert!(change.news && change.unwritten.is_empty(), "the index thread is writing it");
-    slots.wish_done(7, &wish);
-    assert!(matches!(slots.take_wish(7), Some(Wish::Remove)));
-    assert!(matches!(slots.waiting(7), Some(None)));
-    slots.wish_done(7, &Wish::Remove);
-    assert!(slots.waiting(7).is_none());
+    slots.put(slot(7));
+    assert!(slots.put(slot(7 | 1 << 70)).1.is_none());
+    assert!(slots.get(7).is_some() && slots.get(7 | 1 << 70).is_some());
+    assert!(slots.remove(7, None).is_some() && slots.get(7 | 1 << 70).is_some());
 }
 
 #[test]
-fn hashes_that_share_a_half_displace_each_other() {
+fn what_is_found_on_disk_gives_way_to_what_is_later() {
     let slots = Slots::new();
-    slots.put(slot(7), record());
-    let (_, change) = slots.put(slot(7 | 1 << 70), record());
-    assert_eq!(change.displaced, Some(7));
-    assert!(slots.get(7).is_none() && slots.get(7 | 1 << 70).is_some());
+    let at = |segment| Slot { at: At { segment, offset: 0 }, ..slot(7) };
+    assert!(slots.adopt(at(2)).is_none());
+    assert_eq!(slots.adopt(at(1)).map(|slot| slot.at.segment), Some(1), "older: not taken");
+    assert_eq!(slots.adopt(at(3)).map(|slot| slot.at.segment), Some(2), "newer: replaces");
+    assert!(slots.adopt(Slot { born: 9, ..at(1) }).is_some(), "asked for later: replaces");
+    assert_eq!(slots.adopt(at(4)).map(|slot| slot.at.segment), Some(4), "asked for before");
+    assert_eq!(slots.len(), 1);
 }
 
 /// Puts entries 0 to `count` of equal size, `proven` ones into the main queue.
 fn filled(count: u128, proven: bool) -> Slots {
     let slots = Slots::new();
     for hash in 0..count {
-        slots.put(Slot::new(hash, 0, 10, 100, Standing::default(), proven), record());
+        slots.put(Slot::new(hash, 0, 10, 100, Standing::default(), proven));
     }
     slots
 }
 
 fn evict(slots: &Slots) -> u128 {
-    let hash = slots.victim(|_| false).unwrap().hash;
-    assert!(slots.remove(hash, None).found);
+    let hash = slots.victim(|_| false).unwrap().hash();
+    assert!(slots.remove(hash, None).is_some());
     hash
 }
 
@@ -87,7 +80,7 @@ fn a_scan_takes_the_small_queue_and_no_more() {
     let slots = filled(20, false);
     (0..20).for_each(|hash| slots.touch(hash));
     for hash in 100..300 {
-        slots.put(slot(hash), record());
+        slots.put(slot(hash));
         evict(&slots);
     }
     let kept = (0..20).filter(|hash| slots.get(*hash).is_some()).count();
@@ -97,7 +90,7 @@ fn a_scan_takes_the_small_queue_and_no_more() {
 #[test]
 fn what_memory_is_asked_for_stays_on_disk_for_a_while() {
     let slots = filled(8, true);
-    assert_eq!(slots.victim(|hash| hash < 5).unwrap().hash, 5);
+    assert_eq!(slots.victim(|hash| hash < 5).unwrap().hash(), 5);
     assert!(slots.victim(|_| true).is_some(), "but not for ever");
 }
 
@@ -105,7 +98,7 @@ fn what_memory_is_asked_for_stays_on_disk_for_a_while() {
 fn removed_entries_do_not_pile_up_in_the_queues() {
     let slots = filled(10, true);
     for hash in 1000..20_000 {
-        slots.put(slot(hash), record());
+        slots.put(slot(hash));
         slots.remove(hash, None);
     }
     let lane = slots.lanes.of(0);
@@ -118,11 +111,11 @@ fn a_share_is_safe_from_others_and_gives_back_what_it_has_too_much() {
     let slots = filled(40, true);
     let of = |share, hash| Slot::new(hash, 0, 10, 100, Standing { share, pinned: false }, true);
     slots.arrange(&[Share { share: 7, percent: 20 }], 0);
-    (100..110).for_each(|hash| drop(slots.put(of(7, hash), record())));
+    (100..110).for_each(|hash| _ = slots.put(of(7, hash)));
     // 10 of 50 is its share: the next one that comes from outside pushes out its like.
-    slots.put(of(0, 50), record());
+    slots.put(of(0, 50));
     assert_eq!(evict(&slots), 0);
-    (110..120).for_each(|hash| drop(slots.put(of(7, hash), record())));
+    (110..120).for_each(|hash| _ = slots.put(of(7, hash)));
     let gone: Vec<u128> = (0..10).map(|_| evict(&slots)).collect();
     let own = gone.iter().filter(|hash| **hash >= 100).count();
     assert!((7..=10).contains(&own), "{gone:?}");
@@ -136,7 +129,7 @@ fn pinned_entries_stay_within_their_bound() {
     let cost = slot(0).cost();
     slots.arrange(&[], cost * 3);
     let pinned = |hash| Slot::new(hash, 0, 10, 100, Standing { share: 0, pinned: true }, false);
-    (0..5).for_each(|hash| drop(slots.put(pinned(hash), record())));
+    (0..5).for_each(|hash| _ = slots.put(pinned(hash)));
     assert_eq!(slots.pinned(), cost * 3);
     assert_eq!([evict(&slots), evict(&slots)], [3, 4], "these came when there was no room for more");
     assert!(slots.victim(|_| false).is_none(), "the others stay");

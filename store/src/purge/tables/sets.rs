@@ -114,6 +114,11 @@ pub(super) struct Sets {
 }
 
 impl Sets {
+    /// Position of the newest hard purge of everything that is settled.
+    pub(super) const fn all_settled(&self) -> u64 {
+        self.all.settled.hard
+    }
+
     /// The epochs of a place, made when there are none.
     fn at(&mut self, place: &Place, regex: Option<&Regex>) -> &mut Epochs {
         match place {
