@@ -280,8 +280,12 @@ fn take_off(
     // What is under another key than the flight's is not what others will get of it.
     let renews = stale.filter(|hit| hit.entry.key().variant() == variant);
     let renews = renews.and_then(|hit| Some((variant, &*hit.entry.head().answer()?.headers)));
-    let request = stray::shared(keying, asked, renews);
+    let mut request = stray::shared(keying, asked, renews);
     let bared = renews.is_some() && stray::of(keying, asked) != stray::of(keying, &request);
+    let mut whole = bared.then(|| stray::shared(keying, asked, None));
+    if exchange.base.is_empty() {
+        [Some(&mut request), whole.as_mut()].into_iter().flatten().for_each(stray::without_content);
+    }
     let plan = Flightplan {
         site: Arc::clone(site),
         url: exchange.url.clone(),
@@ -291,7 +295,7 @@ fn take_off(
         key,
         target: exchange.target().to_owned(),
         request,
-        whole: bared.then(|| stray::shared(keying, asked, None)),
+        whole,
         asker: Asker::of(exchange),
         stale: stale.map(|hit| Arc::clone(&hit.entry)),
         expired: stale.is_some_and(|hit| hit.expired),

@@ -33,7 +33,7 @@ enum Form {
 }
 
 /// Known fields, sorted. The last group counts requests for the public cache test suite and means nothing to anyone else.
-const KNOWN: [(&str, Form); 42] = [
+const KNOWN: [(&str, Form); 40] = [
     ("accept", Form::MediaRanges),
     ("accept-encoding", Form::Codings),
     ("accept-language", Form::Languages),
@@ -41,9 +41,6 @@ const KNOWN: [(&str, Form); 42] = [
     ("authorization", Form::Any),
     // What in it is no directive is not sent with a fetch for the cache (`stray::shared`).
     ("cache-control", Form::Any),
-    // Read here, never sent on: the framing of a request (RFC 9110 8.6).
-    ("content-length", Form::Any),
-    ("content-type", Form::MediaRanges),
     ("device-memory", Form::Number),
     ("dnt", Form::Flag),
     ("downlink", Form::Number),

@@ -150,7 +150,8 @@ fn is_stray(keying: &Keying, request: &HeaderMap, name: &HeaderName) -> bool {
     let stays = is_one_of(text, &REQUEST_HOP_BY_HOP)
         || is_one_of(text, &STRIPPED)
         || is_one_of(text, &REWRITTEN)
-        || is_of_one_request(text);
+        || is_of_one_request(text)
+        || is_of_content(name);
     let placed = keying.names.iter().any(|known| known == text) || pattern::any(&keying.harmless, text);
     !stays && !placed && !is_ordinary(request, name)
 }
@@ -202,6 +203,19 @@ pub fn shared(keying: &Keying, request: &HeaderMap, renews: Option<(&str, &Heade
         }
     }
     sent
+}
+
+/// What describes content: part of the key of a QUERY, and sent with no fetch that has none.
+fn is_of_content(name: &HeaderName) -> bool {
+    name.as_str().starts_with("content-")
+}
+
+/// Takes out what describes content, of a fetch that has none (RFC 9110 8).
+pub fn without_content(request: &mut HeaderMap) {
+    let told: Vec<HeaderName> = request.keys().filter(|name| is_of_content(name)).cloned().collect();
+    for name in told {
+        request.remove(name);
+    }
 }
 
 /// `1.1 proxy, HTTP/2 edge.example:443` (RFC 9110 7.6.3), without comments.
