@@ -1,6 +1,9 @@
 //! Every limit of the store, with its unit and its reason. Nothing grows without a line here.
 
+use std::sync::LazyLock;
 use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit};
 
 pub(crate) const KIB: usize = 1024;
 pub(crate) const MIB: usize = 1024 * KIB;
@@ -130,10 +133,15 @@ pub(crate) const SEGMENT_BYTES_MAX: u64 = 32 * MIB as u64;
 pub(crate) const PACK_BYTES_MAX: u64 = 64 * KIB as u64;
 /// Bytes that the packer writes at once.
 pub(crate) const BATCH_BYTES: usize = MIB;
-/// Segments open for reading.
-pub(crate) const OPEN_SEGMENTS_MAX: usize = 256;
-/// Files of blocks open for reading.
-pub(crate) const OPEN_FILES_MAX: usize = 256;
+/// Segments open for reading, and as many files of blocks: a sixteenth of the descriptors this process may have, so that
+/// its connections do not want for them.
+pub(crate) fn open_files_max() -> usize {
+    static MAX: LazyLock<usize> = LazyLock::new(|| {
+        let may = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        usize::try_from(may / 16).unwrap_or(usize::MAX).clamp(8, 256)
+    });
+    *MAX
+}
 /// Bytes of budget for the two directories a block's file may need.
 pub(crate) const DIRECTORIES_COST: u64 = 2 * DISK_UNIT;
 /// Bytes of budget for a segment's line in its directory.

@@ -138,7 +138,8 @@ fn flip_a_body(directory: &Path) {
             let mut file = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).unwrap();
-            let Some(at) = bytes.windows(5).position(|window| window == b"/dir/") else { continue };
+            // The record of a small body lies before it and names the URL too: the last place is in the body.
+            let Some(at) = bytes.windows(5).rposition(|window| window == b"/dir/") else { continue };
             file.seek(SeekFrom::Start(at as u64 + 1)).unwrap();
             file.write_all(b"D").unwrap();
             return;

@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use super::now::read_now;
 use crate::fault::Faults;
-use crate::limits::{OPEN_FILES_MAX, PIECE_BYTES};
+use crate::limits::{PIECE_BYTES, open_files_max};
 
 /// Times that a block is written when its directories are removed at the same moment, again and again.
 const ATTEMPTS: usize = 4;
@@ -171,7 +171,7 @@ impl Content {
         }
         let open = self.open(block)?;
         let mut files = self.files.lock();
-        if files.len() >= OPEN_FILES_MAX {
+        if files.len() >= open_files_max() {
             files.pop_front();
         }
         files.push_back((block.hash, Arc::clone(&open.file)));

@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::frame::{At, Mark};
 use crate::fault::Faults;
-use crate::limits::{DISK_UNIT, OPEN_SEGMENTS_MAX, SEGMENT_COST};
+use crate::limits::{DISK_UNIT, SEGMENT_COST, open_files_max};
 
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -210,7 +210,7 @@ impl Segments {
     fn note_opened(&self, number: u32) {
         let mut opened = self.opened.lock();
         opened.push_back(number);
-        if opened.len() > OPEN_SEGMENTS_MAX
+        if opened.len() > open_files_max()
             && let Some(first) = opened.pop_front()
             && let Some(segment) = self.get(first)
         {
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn a_bounded_number_of_files_is_open() {
         let (_directory, segments) = segments();
-        for number in 1..=OPEN_SEGMENTS_MAX as u32 + 20 {
+        for number in 1..=open_files_max() as u32 + 20 {
             let segment = segments.begin(number, charge(64)).unwrap();
             segments.append(&segment, 0, &[1; 64]).unwrap();
             segments.seal(&segment, 64);
@@ -326,10 +326,10 @@ mod tests {
         let open = |segments: &Segments| {
             segments.numbers().into_iter().filter(|number| segments.opened(*number).is_some()).count()
         };
-        assert_eq!(open(&segments), OPEN_SEGMENTS_MAX);
+        assert_eq!(open(&segments), open_files_max());
         assert!(segments.opened(1).is_none());
         segments.file(1).unwrap();
         assert!(segments.opened(1).is_some() && segments.opened(21).is_none());
-        assert_eq!(open(&segments), OPEN_SEGMENTS_MAX);
+        assert_eq!(open(&segments), open_files_max());
     }
 }
