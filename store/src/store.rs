@@ -1,5 +1,6 @@
 //! The store: memory, then disk, then promote.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -343,14 +344,17 @@ fn survey<H: Head>(shared: &Shared<H>, purge: &Purge) -> Survey {
     };
     let mut survey = Survey::default();
     let on_disk = |hash| shared.disk().is_some_and(|disk| disk.slot(hash).is_some());
+    // What is written to disk between the two walks is counted once.
+    let mut counted = HashSet::new();
     shared.memory.each(|entry| {
         let alive = !on_disk(entry.key().hash()) && entry.check(&shared.tables).is_some();
         if alive && meant(entry.key().url(), entry.tags()) {
+            counted.insert(entry.key().hash());
             survey.add(entry.len());
         }
     });
     let Some(disk) = shared.disk() else { return survey };
-    for slot in disk.each_shard().flatten() {
+    for slot in disk.each_shard().flatten().filter(|slot| !counted.contains(&slot.hash())) {
         let floor = shared.tables.floor();
         let Ok(Some(bytes)) = disk.record(slot.hash()) else { continue };
         let Ok(record) = Record::decode(slot.hash(), &bytes) else { continue };
