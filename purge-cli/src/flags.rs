@@ -117,7 +117,7 @@ pub(crate) enum Command {
     Regex(Which),
     /// Purge everything.
     All,
-    /// Take purges back, as long as [purge] undo_window of each node allows; what was fetched since stays.
+    /// Take purges back, as long as the undo_window of each node allows; what was fetched since stays.
     Undo {
         /// The ids of the purges, as `log` shows them.
         #[arg(value_name = "ID", required = true)]

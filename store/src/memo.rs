@@ -55,7 +55,7 @@ impl Memo {
     /// Puts `text` in the place of the last one. Blocks.
     ///
     /// # Errors
-    /// Those of the disk, or a text of more than [`MEMO_BYTES_MAX`]; the last one is still there.
+    /// Those of the disk, or a text of more than `MEMO_BYTES_MAX` bytes; the last one is still there.
     pub fn write(&self, text: &str) -> io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         if text.len() > MEMO_BYTES_MAX {

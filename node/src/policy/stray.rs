@@ -2,7 +2,7 @@
 //! `Vary`, no declaration of the site. An origin that answers by one of them would answer for everybody else too.
 //!
 //! An answer to a request with strays is shared with those only that carry the same ones with the same values
-//! ([`key`]), and requests that confirm or renew what others may have are sent without theirs ([`without`]).
+//! (`key`), and requests that confirm or renew what others may have are sent without theirs (`without`).
 
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, COOKIE, ORIGIN, PRAGMA, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
