@@ -115,7 +115,7 @@ processes() {
 # Processor time of a server so far: "user system", in ticks of 10 ms.
 ticks() {
   for pid in $(processes "$1"); do cat "/proc/$pid/stat" 2>/dev/null; done |
-    sed 's/.*) //' | awk '{ user += $12; system += $13 } END { print user + 0, system + 0 }'
+    sed 's/.*) //' | awk '{ user += $12; kernel += $13 } END { print user + 0, kernel + 0 }'
 }
 
 # Resident memory of a server, MiB. What its processes share is counted once for each.
